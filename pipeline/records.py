@@ -1,0 +1,212 @@
+"""The nouns of delivery: what the coordinator, the packers, the lake and the simulator hand to each other."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from operators.records import (
+    ContentFacts,
+    EmptyReason,
+    Failure,
+    MediaReference,
+    Modality,
+    Origin,
+    VoidReason,
+    WindowMeta,
+)
+from operators.tokenize.base import TokenSpec
+
+Range = tuple[int, int]
+"""Half-open [start, end) of message offsets."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SourcePartition:
+    """One ordered log of messages: a partition of a topic, or a frozen listing (partition 0)."""
+
+    source_id: str
+    partition: int
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as the source gave it.
+
+    Attributes:
+        origin: of its item 0.
+        topic: the name it was read from; for a listing, the listing's id.
+        timestamp_ms: of the message, UTC; 0 where the source has none.
+    """
+
+    origin: Origin
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = ()
+    timestamp_ms: int = 0
+
+    @property
+    def log(self) -> SourcePartition:
+        """The log that the message stands in."""
+        return SourcePartition(self.origin.source_id, self.origin.partition)
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """One tokenizer's dataset in the lake.
+
+    Attributes:
+        name: e.g. "image-rq"; also the config's key.
+        revision: another fingerprint needs a higher one.
+        fingerprint: sha256 (hex) over what changes the product's values: decoder, view, tokenizer, weights.
+        modality: of the lane that feeds it.
+        spec: what its tokenizer gives.
+    """
+
+    name: str
+    revision: int
+    fingerprint: str
+    modality: Modality
+    spec: TokenSpec
+
+    @property
+    def key(self) -> str:
+        """`<name>-<first 8 of the fingerprint>`: its folder's name, and what the log calls it."""
+        return f"{self.name}-{self.fingerprint[:8]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Some messages of one log, as sorted, disjoint, non-adjacent ranges of offsets."""
+
+    log: SourcePartition
+    ranges: tuple[Range, ...]
+
+    @property
+    def count(self) -> int:
+        """How many messages these are."""
+        return sum(end - start for start, end in self.ranges)
+
+
+def ranges_of(offsets: Iterable[int]) -> tuple[Range, ...]:
+    """Offsets in any order, repeats allowed -> sorted, disjoint, non-adjacent ranges."""
+    ordered = sorted(set(offsets))
+    groups = itertools.groupby(enumerate(ordered), key=lambda pair: pair[1] - pair[0])
+    runs = ([offset for _, offset in group] for _, group in groups)
+    return tuple((run[0], run[-1] + 1) for run in runs)
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """An item that can't be tokenized, in one product: what, where and why, and the message to try it again.
+
+    Attributes:
+        attempts: how many times it was tried.
+        at_ms: when it was given up, UTC.
+    """
+
+    product: str
+    origin: Origin
+    uri: str
+    failure: Failure
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...]
+    attempts: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Empty:
+    """An item that has no rows in one product although nothing is wrong with it."""
+
+    product: str
+    origin: Origin
+    uri: str
+    reason: EmptyReason
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A finished, uploaded data file.
+
+    Attributes:
+        product: key of its product.
+        path: below the lake's root, e.g. "data/product=image-rq-1a2b3c4d/dt=2026-11-24/part-12-<uuid>.arrow".
+        size_bytes: of the file.
+        sha256: of the file, in hex.
+    """
+
+    product: str
+    path: str
+    rows: int
+    tokens: int
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """What one packer finished for one product: whole messages and nothing else. The unit of a commit.
+
+    Attributes:
+        shards: none where all of these messages were empty, letters or void; several where one message is large.
+        covers: the messages whose items all have their outcome here.
+        voids: how many items were void, by reason.
+        closes_letters: a replay: its rows close open letters and gain no coverage.
+    """
+
+    product: str
+    shards: tuple[Shard, ...] = ()
+    covers: tuple[Span, ...] = ()
+    letters: tuple[Letter, ...] = ()
+    empties: tuple[Empty, ...] = ()
+    voids: Mapping[VoidReason, int] = field(default_factory=dict[VoidReason, int])
+    closes_letters: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What a packer is told about one item in one product: a segment's windows, or how it ended without rows.
+
+    Attributes:
+        product: key.
+        items: how many items the item's message has.
+        attempt: of the lease that made this; an item's higher attempt replaces what a lower one brought.
+        reference: the item.
+        facts: of its content; None where nothing was fetched.
+        windows: this segment's windows, ascending by start.
+        batch: index into the `TokenBatch`es that come with the call; -1 where there are no windows.
+        row: the first window's row in that batch; window i is row `row + i`.
+        last: no further segment of this item follows.
+        ended: the item's outcome where it has no rows.
+    """
+
+    product: str
+    items: int
+    attempt: int
+    reference: MediaReference
+    facts: ContentFacts | None = None
+    windows: tuple[WindowMeta, ...] = ()
+    batch: int = -1
+    row: int = 0
+    last: bool = True
+    ended: Letter | Empty | VoidReason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PackReport:
+    """What a packer answers.
+
+    Attributes:
+        sealed: what has been finished and uploaded since the last answer; each stands in exactly one report.
+        spooled_bytes: what its spool holds now.
+        waiting_messages: messages it has begun but not sealed.
+    """
+
+    sealed: tuple[Sealed, ...]
+    spooled_bytes: int
+    waiting_messages: int
