@@ -4,7 +4,8 @@ MediatokError
 ├── TransientError                   RETRY   back off with jitter, then try again
 │   ├── StoreUnavailableError                store.unavailable
 │   ├── SourceUnavailableError               source.unavailable
-│   └── MemoryPressureError                  worker.memory       the actor left before the system killed it
+│   ├── MemoryPressureError                  worker.memory       the actor left before the system killed it
+│   └── SpoolFullError                       spool.full          the packer's spool has no room left; sealing makes some
 ├── MediaError                       LETTER  this item becomes a dead letter, its neighbours go on
 │   ├── ReferenceMalformedError              reference.malformed
 │   ├── ReferenceRefusedError                reference.refused   scheme, bucket or address not allowed
@@ -28,7 +29,9 @@ MediatokError
     ├── ProductSupersededError               product.superseded  a higher revision runs elsewhere
     ├── OffsetGapError                       source.gap          the log lost what was never read
     ├── TopicRecreatedError                  source.recreated
-    └── StoreUnsafeError                     store.unsafe        ignores conditional puts
+    ├── StoreUnsafeError                     store.unsafe        ignores conditional puts
+    ├── SpoolDiskFullError                   spool.disk_full     the disk has less room than the spool was promised
+    └── ShardCorruptError                    shard.corrupt       a data file is not what was written
 """
 
 from __future__ import annotations
@@ -88,6 +91,12 @@ class MemoryPressureError(TransientError):
     """The actor passed its own limit of resident memory and left."""
 
     code = "worker.memory"
+
+
+class SpoolFullError(TransientError):
+    """The rows would take the packer's spool over its limit; sealing what is whole makes room."""
+
+    code = "spool.full"
 
 
 class MediaError(MediatokError):
@@ -231,3 +240,15 @@ class StoreUnsafeError(StopError):
     """The store ignores conditional puts, so exactly-once can't be promised on it."""
 
     code = "store.unsafe"
+
+
+class SpoolDiskFullError(StopError):
+    """The disk has less room than the configuration promised to the spool; waiting would not free any."""
+
+    code = "spool.disk_full"
+
+
+class ShardCorruptError(StopError):
+    """The bytes of a data file or its sidecar are not those that were written."""
+
+    code = "shard.corrupt"
