@@ -181,7 +181,8 @@ class Delivery:
         windows: this segment's windows, ascending by start.
         batch: index into the `TokenBatch`es that come with the call; -1 where there are no windows.
         row: the first window's row in that batch; window i is row `row + i`.
-        last: no further segment of this item follows.
+        last: no further segment of this item follows (segments may overtake each other on their way here).
+        total: with the last segment: how many windows the item has in all; else -1.
         ended: the item's outcome where it has no rows.
     """
 
@@ -194,6 +195,7 @@ class Delivery:
     batch: int = -1
     row: int = 0
     last: bool = True
+    total: int = -1
     ended: Letter | Empty | VoidReason | None = None
 
 

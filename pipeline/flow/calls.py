@@ -1,0 +1,196 @@
+"""What a lane asks of its actors, and what they answer. Plain records: Ray and the simulator carry out the same.
+
+A `Handle` is whatever the driver uses to name a value that lies elsewhere (a Ray ObjectRef, or the value itself in
+the simulator). The lane never looks inside; it drops its last reference to one exactly when the memory may go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from operators.records import ContentFacts, EmptyReason, Failure, MediaReference, VoidReason, WindowMeta
+from pipeline.records import Delivery, SourcePartition
+
+Handle = Any
+
+Item = MediaReference | VoidReason | Failure
+"""What a message holds: something to tokenize, nothing to tokenize, or something that can't be read as either."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """One try at one item (later: at one range of it).
+
+    Attributes:
+        attempt: unique in its lane and rising; a retry has a higher one, a further segment the same.
+        items: how many items its message has.
+        cursor: where the next segment starts; None for the first.
+        before: by view, how many windows the segments before this one gave.
+        tries: transient failures so far.
+        deaths: workers that died while they had this lease alone.
+    """
+
+    attempt: int
+    reference: MediaReference
+    items: int
+    cursor: Any = None
+    before: Mapping[str, int] = field(default_factory=dict[str, int])
+    tries: int = 0
+    deaths: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RowSpan:
+    """An item's windows in one view's batch: windows[i] is row `first + i`."""
+
+    first: int
+    windows: tuple[WindowMeta, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedItem:
+    """What fetching, decoding and cutting one lease's segment gave.
+
+    Attributes:
+        rows: by view key.
+        cursor: where to go on; None when the item is finished.
+        ended: why it has no rows at all.
+        transient: `ended` is a failure that may pass; try again later.
+    """
+
+    facts: ContentFacts | None = None
+    rows: Mapping[str, RowSpan] = field(default_factory=dict[str, RowSpan])
+    cursor: Any = None
+    ended: Failure | EmptyReason | VoidReason | None = None
+    transient: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class Block:
+    """A view's batch as one prepare call made it; several products read it, then its memory goes.
+
+    Attributes:
+        readers: pieces that still need it.
+    """
+
+    handle: Handle
+    size_bytes: int
+    readers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PieceItem:
+    """An item's windows within a piece; `rows.first` counts in the block.
+
+    Attributes:
+        total: how many windows the item has in all, where this is its last segment; else -1.
+    """
+
+    lease: Lease
+    facts: ContentFacts | None
+    rows: RowSpan
+    total: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """Rows [start, stop) of a block, for one product."""
+
+    block: Block
+    items: tuple[PieceItem, ...]
+
+    @property
+    def start(self) -> int:
+        """First row in the block."""
+        return self.items[0].rows.first
+
+    @property
+    def stop(self) -> int:
+        """One past the last row in the block."""
+        last = self.items[-1].rows
+        return last.first + len(last.windows)
+
+    @property
+    def size(self) -> int:
+        """Rows."""
+        return self.stop - self.start
+
+
+class SealReason(StrEnum):
+    """Why a packer closes its open shards."""
+
+    SIZE = "size"
+    AGE = "age"
+    DRAIN = "drain"
+    STARVED = "starved"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Fetch, decode and cut these leases' next segments."""
+
+    call: int
+    worker: str
+    leases: tuple[Lease, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Tokenize:
+    """Tokenize these pieces end to end as one batch."""
+
+    call: int
+    worker: str
+    product: str
+    pieces: tuple[Piece, ...]
+
+    @property
+    def items(self) -> tuple[PieceItem, ...]:
+        """All items of all pieces."""
+        return tuple(item for piece in self.pieces for item in piece.items)
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """Take these deliveries; `Delivery.batch` indexes `batches`."""
+
+    call: int
+    packer: str
+    deliveries: tuple[Delivery, ...]
+    batches: tuple[Handle, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """Close the open shards, upload and report them."""
+
+    call: int
+    packer: str
+    reason: SealReason
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """These logs are someone else's now: drop what is held of them."""
+
+    call: int
+    packer: str
+    logs: frozenset[SourcePartition]
+
+
+Action = Prepare | Tokenize | Pack | Seal | Forget
+
+
+class CallFailure(StrEnum):
+    """How a call came to nothing."""
+
+    WORKER_DIED = "worker_died"
+    """Its process ended while it had the call: the batch is suspect."""
+    WORKER_LEFT = "worker_left"
+    """Its process left by itself or with its node (memory, node loss): the batch is blameless."""
+    VALUE_LOST = "value_lost"
+    """An argument's memory is gone: what it was made of must be done again."""
+    RAISED = "raised"
+    """The operator raised on this batch."""

@@ -1,0 +1,225 @@
+"""One modality's flow, as a state machine: events in, actions out. Ray and the simulator drive the same code.
+
+    admit -> ready -> Prepare -> pieces -> Tokenize -> parcels -> Pack -> Seal -> Sealed -> settled
+             leases              blocks, one a view    token batches              committed elsewhere
+
+Nothing is sent without room downstream: a slot on a worker, bytes for what the call will give, and a place among the
+uncommitted messages. Bytes come back when the memory is released: a block's when the last product has read it, a
+token batch's when its rows are in the packer's spool.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from operators.errors import WorkerKilledError
+from operators.records import Failure, MediaReference, VoidReason
+from pipeline.flow.blame import Blame
+from pipeline.flow.calls import (
+    Action,
+    Block,
+    CallFailure,
+    Forget,
+    Item,
+    Lease,
+    Pack,
+    Prepare,
+    PreparedItem,
+    Seal,
+    Tokenize,
+)
+from pipeline.flow.core import Core, LaneSettings, placeholder
+from pipeline.flow.credits import Valve
+from pipeline.flow.ledger import DirectOutcomes, Entry
+from pipeline.flow.pack_stage import PackStage
+from pipeline.flow.prepare_stage import PrepareStage
+from pipeline.flow.tokenize_stage import TokenizeStage
+from pipeline.records import Message, PackReport, Sealed, SourcePartition
+
+
+class Lane:
+    """See the module.
+
+    Args:
+        name: of the lane.
+        views: by product key, the view that its tokenizer reads.
+        packers: their names.
+        settings: limits.
+        rng: for jitter.
+        wall_ms: the wall clock, for letters.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        views: Mapping[str, str],
+        packers: Sequence[str],
+        settings: LaneSettings,
+        rng: random.Random,
+        wall_ms: Callable[[], int],
+    ) -> None:
+        self.name = name
+        self.views = dict(views)
+        self.core = Core(packers, settings, wall_ms)
+        self.pack = PackStage(self.core, packers)
+        self.tokenize = TokenizeStage(self.core, self.pack, self.views)
+        self.prepare = PrepareStage(self.core, self.tokenize, self.pack, self.views, rng)
+        self.direct = DirectOutcomes()
+        self.draining = False
+        self._ready_valve = Valve(low=settings.most_ready // 4, high=settings.most_ready)
+        self._full_valve = Valve(low=settings.most_uncommitted * 3 // 4, high=settings.most_uncommitted)
+
+    # --- events from the source ---
+
+    def admit(self, message: Message, items: Sequence[Item], products: Iterable[str], now_s: float) -> None:
+        """A message has come; `products` are those that owe it an outcome. One that is in flight already is ignored."""
+        products = [key for key in products if key in self.views]
+        if not products or self.core.ledger.holds(message.log, message.origin.offset):
+            return
+        if any(isinstance(item, MediaReference) for item in items):
+            entry = self.core.ledger.admit(message, items, products, now_s)
+            self._lease(entry)
+        else:
+            self._settle_directly(message, items, products)
+
+    def hole(self, log: SourcePartition, start: int, end: int, products: Iterable[str]) -> None:
+        """Offsets [start, end) hold no message and never will."""
+        for key in products:
+            self.direct.void(key, log, start, end, VoidReason.HOLE, end - start)
+
+    def revoke(self, logs: Iterable[SourcePartition]) -> None:
+        """These logs are someone else's now: what is in flight of them is dropped, uncommitted."""
+        gone = frozenset(logs)
+        self.core.ledger.forget(gone)
+        self.direct.forget(gone)
+        self.pack.forget(gone)
+
+    # --- events from the actors ---
+
+    def worker_ready(self, worker: str, stages: Iterable[str]) -> None:
+        """A worker has warmed up."""
+        self.core.workers.add(worker, stages)
+
+    def prepared(self, call: int, items: Sequence[PreparedItem], blocks: Mapping[str, Block], now_s: float) -> None:
+        """A Prepare has been answered: one `PreparedItem` a lease, in order, and a block a view."""
+        action = self.core.end(call)
+        assert isinstance(action, Prepare)
+        self.prepare.prepared(action, items, blocks, now_s)
+
+    def tokenized(self, call: int, tokens: Block) -> None:
+        """A Tokenize has been answered."""
+        action = self.core.end(call)
+        assert isinstance(action, Tokenize)
+        self.tokenize.tokenized(action, tokens)
+
+    def packed(self, call: int, report: PackReport) -> None:
+        """A Pack, a Seal or a Forget has been answered."""
+        action = self.core.end(call)
+        assert isinstance(action, Pack | Seal | Forget)
+        self.pack.packed(action, report)
+
+    def failed(self, call: int, how: CallFailure, failure: Failure) -> Blame:
+        """A Prepare or a Tokenize came to nothing. Returns who is blamed."""
+        action = self.core.end(call)
+        guilty = WorkerKilledError(f"alone in its batch, it took its workers down: {failure.message}").failure()
+        match action:
+            case Prepare():
+                return self.prepare.failed(action, how, failure, guilty)
+            case Tokenize():
+                blame, anew = self.tokenize.failed(action, how, failure, guilty)
+                self.prepare.again(anew)
+                return blame
+            case _:
+                raise TypeError(f"{action} fails with its packer: see packer_lost")
+
+    def packer_lost(self, packer: str) -> None:
+        """A packer is gone with its spool; what it had not sealed is tried anew, and its successor has its name."""
+        for call, (action, _) in list(self.core.calls.items()):
+            if isinstance(action, Pack | Seal | Forget) and action.packer == packer:
+                self.core.end(call)
+        self.pack.lost(packer)
+        for entry in self.core.ledger.bound_to(packer):
+            self._lease(entry)
+
+    def settled(self, sealed: Sealed) -> int:
+        """The lake has this (or had it already). Returns how many messages owe nothing any more."""
+        return self.core.ledger.settle(sealed.product, sealed.covers)
+
+    # --- what to do now ---
+
+    def actions(self, now_s: float) -> list[Action]:
+        """Everything that can be sent now; downstream first, since that makes room."""
+        more_follows = len(self.prepare.ready) > 0 or any(isinstance(a, Prepare) for a, _ in self.core.calls.values())
+        starved = self._full_valve.closed and not self._works
+        return [
+            *self.pack.actions(now_s, starved=starved, draining=self.draining and not self._works),
+            *self.tokenize.actions(now_s, more_follows=more_follows),
+            *self.prepare.actions(now_s),
+        ]
+
+    def take_sealed(self) -> tuple[Sealed, ...]:
+        """What is ready to be committed; each stands in exactly one answer."""
+        return (*self.pack.take_sealed(), *self.direct.take())
+
+    def holds_back(self) -> bool:
+        """Whether the source should be paused now; the answer has hysteresis, so ask once a round."""
+        ready = self._ready_valve.update(len(self.prepare.ready) + self.prepare.ready.delayed)
+        full = self._full_valve.update(len(self.core.ledger))
+        return ready or full or self.draining
+
+    @property
+    def _works(self) -> bool:
+        """Whether leases, windows or tokens are on their way to the packers."""
+        return bool(
+            len(self.prepare.ready)
+            or self.prepare.ready.delayed
+            or self.tokenize.queued
+            or self.pack.queued
+            or any(isinstance(action, Prepare | Tokenize) for action, _ in self.core.calls.values())
+        )
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is in flight: every admitted message has been committed."""
+        idle = not (len(self.core.ledger) or self.pack.holds_sealed or self.direct or self.core.calls)
+        return idle and not self._works
+
+    def abandon_queued(self) -> int:
+        """For a quick end: drop messages that no worker has begun; they will be read again. Returns how many."""
+        queued: dict[int, tuple[Entry, list[Lease]]] = {}
+        self.prepare.ready.wake(math.inf)
+        while leases := self.prepare.ready.take(self.core.settings.prepare_batch):
+            for lease in leases:
+                entry = self.core.ledger.entry(lease.reference.origin)
+                assert entry is not None
+                queued.setdefault(id(entry), (entry, []))[1].append(lease)
+        dropped = 0
+        for entry, leases in queued.values():
+            if len(leases) == len(entry.items) and all(lease.cursor is None for lease in leases):
+                self.core.ledger.drop(entry)
+                dropped += 1
+            else:
+                for lease in leases:
+                    self.prepare.ready.add(lease)
+        return dropped
+
+    def _lease(self, entry: Entry) -> None:
+        for number, item in enumerate(entry.items):
+            attempt = self.core.ledger.next_attempt(entry, number)
+            if isinstance(item, MediaReference):
+                self.prepare.ready.add(Lease(attempt, item, len(entry.items)))
+            else:
+                self.pack.end(entry, placeholder(entry, number), item, entry.owed & self.views.keys())
+
+    def _settle_directly(self, message: Message, items: Sequence[Item], products: Iterable[str]) -> None:
+        offset = message.origin.offset
+        for key in products:
+            letters = [
+                self.core.letter(message, key, number, "", item, attempts=1)
+                for number, item in enumerate(items)
+                if isinstance(item, Failure)
+            ]
+            self.direct.letters(key, message.log, offset, letters)
+            self.direct.voids(key, (item for item in items if isinstance(item, VoidReason)))

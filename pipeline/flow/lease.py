@@ -1,0 +1,84 @@
+"""Leases that wait for a worker: fresh ones, suspects that must run apart, and retries that back off."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import random
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from pipeline.flow.calls import Lease
+
+RETRY_FIRST_S = 0.5
+RETRY_MOST_S = 60.0
+
+
+def backoff_s(tries: int, rng: random.Random) -> float:
+    """Full jitter: uniform in [0, min(60, 0.5 · 2^tries)] seconds (Brooker, "Exponential backoff and jitter")."""
+    return rng.uniform(0.0, min(RETRY_MOST_S, RETRY_FIRST_S * 2.0**tries))
+
+
+class LeaseQueue:
+    """First in, first out, but for suspects (a batch whose worker died, halved) that keep apart from the rest.
+
+    `alive` says whether a lease is still wanted; what is not is dropped when its turn comes.
+    """
+
+    def __init__(self, alive: Callable[[Lease], bool], rng: random.Random) -> None:
+        self._alive = alive
+        self._rng = rng
+        self._fresh: deque[Lease] = deque()
+        self._apart: deque[tuple[Lease, ...]] = deque()
+        self._delayed: list[tuple[float, int, Lease]] = []
+        self._tick = itertools.count()
+
+    def __len__(self) -> int:
+        """Leases that could go now; delayed ones are not counted."""
+        return len(self._fresh) + sum(map(len, self._apart))
+
+    @property
+    def delayed(self) -> int:
+        """Leases that back off."""
+        return len(self._delayed)
+
+    @property
+    def next_due_s(self) -> float | None:
+        """When the next delayed lease is due; None where none is."""
+        return self._delayed[0][0] if self._delayed else None
+
+    def add(self, lease: Lease) -> None:
+        """At the end of the queue."""
+        self._fresh.append(lease)
+
+    def go_on(self, lease: Lease) -> None:
+        """A further segment: at the front, so that what was begun is ended first."""
+        self._fresh.appendleft(lease)
+
+    def add_apart(self, leases: Sequence[Lease]) -> None:
+        """A group that is never mixed with others."""
+        if leases:
+            self._apart.append(tuple(leases))
+
+    def retry_later(self, lease: Lease, now_s: float) -> None:
+        """Back off by the lease's tries."""
+        due_s = now_s + backoff_s(lease.tries, self._rng)
+        heapq.heappush(self._delayed, (due_s, next(self._tick), lease))
+
+    def wake(self, now_s: float) -> None:
+        """Move what is due back into the queue."""
+        while self._delayed and self._delayed[0][0] <= now_s:
+            self._fresh.append(heapq.heappop(self._delayed)[2])
+
+    def take(self, most: int) -> tuple[Lease, ...]:
+        """Up to `most` fresh leases, or one group of suspects."""
+        while self._apart:
+            group = tuple(lease for lease in self._apart.popleft() if self._alive(lease))
+            if group:
+                return group
+        taken: list[Lease] = []
+        while self._fresh and len(taken) < most:
+            lease = self._fresh.popleft()
+            if self._alive(lease):
+                taken.append(lease)
+        return tuple(taken)

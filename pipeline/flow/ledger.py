@@ -1,0 +1,202 @@
+"""The messages in flight: admitted, not yet committed. Who packs them, which try counts, what they still owe."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from operators.records import Origin, VoidReason
+from pipeline.flow.calls import Item, Lease
+from pipeline.records import Letter, Message, Sealed, SourcePartition, Span
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """A message in flight.
+
+    Attributes:
+        items: what it holds.
+        packer: the one that assembles it, whatever the pool does later.
+        owed: products that no packer has sealed it for.
+        uncommitted: products without a committed outcome for it.
+        attempts: by item, the try that counts.
+        since_s: when it was admitted.
+    """
+
+    message: Message
+    items: tuple[Item, ...]
+    packer: str
+    owed: set[str]
+    uncommitted: set[str]
+    since_s: float
+    attempts: dict[int, int] = field(default_factory=dict[int, int])
+
+
+class Ledger:
+    """Messages in flight by log and offset.
+
+    Args:
+        packers: their names. Runs of consecutive offsets share one, so that what a packer holds is a few
+            intervals and not a scatter: dealt at random, 8 packers leave 26,000 intervals; in runs of 4,096, 12.
+        run_length: the longest run; in-flight ÷ (4 × packers) keeps all packers busy.
+    """
+
+    def __init__(self, packers: Sequence[str], run_length: int) -> None:
+        self._packers = itertools.cycle(packers)
+        self._run_length = run_length
+        self._runs: dict[SourcePartition, tuple[str, int]] = {}
+        self._entries: dict[SourcePartition, dict[int, Entry]] = defaultdict(dict)
+        self._next_attempt = itertools.count(1)
+
+    def __len__(self) -> int:
+        """Messages in flight."""
+        return sum(map(len, self._entries.values()))
+
+    def __iter__(self) -> Iterator[Entry]:
+        return itertools.chain.from_iterable(entries.values() for entries in self._entries.values())
+
+    def holds(self, log: SourcePartition, offset: int) -> bool:
+        """Whether this message is in flight already."""
+        return offset in self._entries[log]
+
+    def admit(self, message: Message, items: Sequence[Item], products: Iterable[str], now_s: float) -> Entry:
+        """Take a message into flight and bind it to a packer."""
+        products = set(products)
+        entry = Entry(message, tuple(items), self._bind(message.log), products, set(products), now_s)
+        self._entries[message.log][message.origin.offset] = entry
+        return entry
+
+    def entry(self, origin: Origin) -> Entry | None:
+        """The message that an item belongs to, if it is in flight."""
+        return self._entries[SourcePartition(origin.source_id, origin.partition)].get(origin.offset)
+
+    def next_attempt(self, entry: Entry, item: int) -> int:
+        """A new try at an item; all earlier ones are stale from now on."""
+        entry.attempts[item] = attempt = next(self._next_attempt)
+        return attempt
+
+    def is_current(self, lease: Lease) -> bool:
+        """Whether this lease's outcome is still wanted."""
+        return self.counts(lease.reference.origin, lease.attempt)
+
+    def counts(self, origin: Origin, attempt: int) -> bool:
+        """Whether `attempt` is the one that counts for this item."""
+        entry = self.entry(origin)
+        return entry is not None and entry.attempts.get(origin.item) == attempt
+
+    def bound_to(self, packer: str) -> list[Entry]:
+        """Messages that this packer still owes something for."""
+        return [entry for entry in self if entry.packer == packer and entry.owed]
+
+    def sealed(self, sealed: Sealed) -> None:
+        """A packer has handed these messages over for one product."""
+        for entry in self._within(sealed.covers):
+            entry.owed.discard(sealed.product)
+
+    def settle(self, product: str, spans: Iterable[Span]) -> int:
+        """These messages have their committed outcome in one product; returns how many owe nothing any more."""
+        done = 0
+        for entry in list(self._within(spans)):
+            entry.owed.discard(product)
+            entry.uncommitted.discard(product)
+            if not entry.uncommitted:
+                del self._entries[entry.message.log][entry.message.origin.offset]
+                done += 1
+        return done
+
+    def drop(self, entry: Entry) -> None:
+        """Take one message out of flight without an outcome: it will be read again."""
+        del self._entries[entry.message.log][entry.message.origin.offset]
+
+    def forget(self, logs: Collection[SourcePartition]) -> None:
+        """These logs are someone else's now."""
+        for log in logs:
+            self._entries.pop(log, None)
+            self._runs.pop(log, None)
+
+    def oldest(self) -> Entry | None:
+        """The message that has been in flight the longest: entries are admitted in order of time within a log."""
+        heads = (next(iter(entries.values())) for entries in self._entries.values() if entries)
+        return min(heads, key=lambda entry: entry.since_s, default=None)
+
+    def _bind(self, log: SourcePartition) -> str:
+        packer, left = self._runs.get(log, ("", 0))
+        if left == 0:
+            packer, left = next(self._packers), self._run_length
+        self._runs[log] = (packer, left - 1)
+        return packer
+
+    def _within(self, spans: Iterable[Span]) -> Iterator[Entry]:
+        for span in spans:
+            entries = self._entries[span.log]
+            for start, end in span.ranges:
+                # A span may be far wider than what is in flight (a hole, a skip): walk the shorter of the two.
+                offsets = range(start, end) if end - start <= len(entries) else sorted(entries)
+                for offset in offsets:
+                    if start <= offset < end and (entry := entries.get(offset)) is not None:
+                        yield entry
+
+
+class DirectOutcomes:
+    """Outcomes that need no packer: holes, voids, messages that are malformed as a whole."""
+
+    def __init__(self) -> None:
+        self._offsets: dict[tuple[str, SourcePartition], list[tuple[int, int]]] = defaultdict(list)
+        self._letters: dict[str, list[Letter]] = defaultdict(list)
+        self._voids: dict[str, Counter[VoidReason]] = defaultdict(Counter)
+
+    def __bool__(self) -> bool:
+        return bool(self._offsets)
+
+    def void(self, product: str, log: SourcePartition, start: int, end: int, reason: VoidReason, count: int) -> None:
+        """Offsets [start, end) hold `count` items that are nothing to tokenize."""
+        self._offsets[product, log].append((start, end))
+        self._voids[product][reason] += count
+
+    def letters(self, product: str, log: SourcePartition, offset: int, letters: Sequence[Letter]) -> None:
+        """A message whose items all ended before dispatch, some of them as letters."""
+        self._offsets[product, log].append((offset, offset + 1))
+        self._letters[product].extend(letters)
+
+    def voids(self, product: str, reasons: Iterable[VoidReason]) -> None:
+        """Void items beside others in a message that `letters` covers."""
+        self._voids[product].update(reasons)
+
+    def forget(self, logs: Collection[SourcePartition]) -> None:
+        """These logs are someone else's now."""
+        for key in [key for key in self._offsets if key[1] in logs]:
+            del self._offsets[key]
+        lost = {(log.source_id, log.partition) for log in logs}
+        for letters in self._letters.values():
+            letters[:] = [le for le in letters if (le.origin.source_id, le.origin.partition) not in lost]
+
+    def take(self) -> tuple[Sealed, ...]:
+        """One `Sealed` a product; what is taken is no longer held."""
+        spans: dict[str, list[Span]] = defaultdict(list)
+        for (product, log), ranges in self._offsets.items():
+            spans[product].append(Span(log, _merged(ranges)))
+        sealed = tuple(
+            Sealed(
+                product=product,
+                covers=tuple(covers),
+                letters=tuple(self._letters[product]),
+                voids=dict(self._voids[product]),
+            )
+            for product, covers in spans.items()
+        )
+        self._offsets.clear()
+        self._letters.clear()
+        self._voids.clear()
+        return sealed
+
+
+def _merged(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(ranges):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((start, end))
+    return tuple(merged)

@@ -1,0 +1,135 @@
+"""The last stage: outcomes go to the packer that their message is bound to; packers are told when to seal."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+
+from operators.records import ContentFacts, EmptyReason, Failure, MediaReference, VoidReason
+from pipeline.flow.calls import Action, Block, Forget, Pack, PieceItem, Seal
+from pipeline.flow.core import Core, release
+from pipeline.flow.ledger import Entry
+from pipeline.flow.packline import PackLine, Parcel
+from pipeline.flow.waits import WaitReason
+from pipeline.records import Delivery, Empty, PackReport, Sealed, SourcePartition
+
+PACK = "pack"
+
+
+class PackStage:
+    """Queues towards the packers, and what they have sealed."""
+
+    def __init__(self, core: Core, packers: Sequence[str]) -> None:
+        self._core = core
+        self.lines = {packer: PackLine(packer) for packer in packers}
+        self._sealed: list[Sealed] = []
+
+    @property
+    def queued(self) -> int:
+        """Parcels that have not been sent."""
+        return sum(map(len, self.lines.values()))
+
+    @property
+    def spooled_bytes(self) -> int:
+        """What the packers hold on disk."""
+        return sum(line.spooled_bytes for line in self.lines.values())
+
+    @property
+    def holds_sealed(self) -> bool:
+        """Whether something waits to be committed."""
+        return bool(self._sealed)
+
+    def deliver(self, product: str, item: PieceItem, tokens: Block, row: int) -> None:
+        """An item's windows have their tokens: rows `row...` of `tokens`."""
+        lease = item.lease
+        entry = self._core.ledger.entry(lease.reference.origin)
+        if entry is None or not self._core.ledger.is_current(lease):
+            return
+        delivery = Delivery(
+            product=product,
+            items=lease.items,
+            attempt=lease.attempt,
+            reference=lease.reference,
+            facts=item.facts,
+            windows=item.rows.windows,
+            row=row,
+            last=item.total >= 0,
+            total=item.total,
+        )
+        tokens.readers += 1
+        self.lines[entry.packer].add(Parcel(delivery, tokens))
+
+    def end(
+        self,
+        entry: Entry,
+        reference: MediaReference,
+        outcome: Failure | EmptyReason | VoidReason,
+        products: Collection[str],
+        facts: ContentFacts | None = None,
+        attempts: int = 1,
+    ) -> None:
+        """An item ends without rows in these products."""
+        item = reference.origin.item
+        for product in products:
+            match outcome:
+                case Failure():
+                    ended = self._core.letter(entry.message, product, item, reference.uri, outcome, attempts)
+                case EmptyReason():
+                    ended = Empty(product, reference.origin, reference.uri, outcome)
+                case VoidReason():
+                    ended = outcome
+            delivery = Delivery(
+                product=product,
+                items=len(entry.items),
+                attempt=entry.attempts[item],
+                reference=reference,
+                facts=facts,
+                ended=ended,
+            )
+            self.lines[entry.packer].add(Parcel(delivery, None))
+
+    def forget(self, logs: frozenset[SourcePartition]) -> None:
+        """These logs are someone else's now."""
+        for line in self.lines.values():
+            line.forget(logs)
+
+    def actions(self, now_s: float, *, starved: bool, draining: bool) -> Iterator[Action]:
+        """Calls that can be sent now, one a packer."""
+        starved = starved or self.spooled_bytes >= self._core.settings.spool_bytes
+        for line in self.lines.values():
+            if logs := line.take_forget():
+                yield self._core.begin(Forget(self._core.next_call(), line.packer, logs))
+                continue
+            deliveries, blocks, stale = line.take(self._wanted, now_s)
+            self._release(stale)
+            if deliveries:
+                handles = tuple(block.handle for block in blocks)
+                yield self._core.begin(Pack(self._core.next_call(), line.packer, deliveries, handles))
+                continue
+            age_s = self._core.settings.seal_age_s
+            if reason := line.seal_reason(now_s, most_age_s=age_s, starved=starved, draining=draining):
+                line.begin_seal(now_s)
+                yield self._core.begin(Seal(self._core.next_call(), line.packer, reason))
+        self._core.waits[PACK] = WaitReason.PACKER_FULL if self.queued else WaitReason.NO_INPUT
+
+    def packed(self, action: Pack | Seal | Forget, report: PackReport) -> None:
+        """A packer has answered."""
+        self._release(self.lines[action.packer].answered(report))
+        for sealed in report.sealed:
+            self._core.ledger.sealed(sealed)
+            self._sealed.append(sealed)
+
+    def lost(self, packer: str) -> None:
+        """The packer is gone with its spool."""
+        self._release(self.lines[packer].lost())
+
+    def take_sealed(self) -> tuple[Sealed, ...]:
+        """What is ready to be committed; each stands in exactly one answer."""
+        sealed, self._sealed = tuple(self._sealed), []
+        return sealed
+
+    def _wanted(self, delivery: Delivery) -> bool:
+        return self._core.ledger.counts(delivery.reference.origin, delivery.attempt)
+
+    def _release(self, blocks: Iterable[Block]) -> None:
+        for block in blocks:
+            release(block, self._core.tokens)

@@ -1,0 +1,133 @@
+"""The first stage: leases go to fetch, decode and cut; what they give becomes pieces for the tokenizers."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from operators.errors import FetchFailedError
+from operators.records import Failure
+from pipeline.flow.blame import Blame, halves, judge
+from pipeline.flow.calls import Action, Block, CallFailure, Lease, PieceItem, Prepare, PreparedItem
+from pipeline.flow.core import Core
+from pipeline.flow.lease import LeaseQueue
+from pipeline.flow.ledger import Entry
+from pipeline.flow.pack_stage import PackStage
+from pipeline.flow.tokenize_stage import TokenizeStage
+from pipeline.flow.waits import WaitReason
+
+PREPARE = "prepare"
+
+
+class PrepareStage:
+    """Leases that wait, and the calls they become.
+
+    Args:
+        views: by product key, the view that its tokenizer reads.
+    """
+
+    def __init__(
+        self, core: Core, tokenize: TokenizeStage, pack: PackStage, views: Mapping[str, str], rng: random.Random
+    ) -> None:
+        self._core = core
+        self._tokenize = tokenize
+        self._pack = pack
+        self._views = views
+        self.ready = LeaseQueue(core.ledger.is_current, rng)
+
+    def actions(self, now_s: float) -> Iterator[Action]:
+        """Calls that can be sent now."""
+        core, settings = self._core, self._core.settings
+        self.ready.wake(now_s)
+        while True:
+            if not len(self.ready):
+                core.waits[PREPARE] = WaitReason.NO_INPUT
+                return
+            worker = core.workers.pick(PREPARE)
+            if worker is None:
+                core.waits[PREPARE] = core.stage_wait(PREPARE)
+                return
+            if not core.windows.admits(settings.lease_bytes):
+                core.waits[PREPARE] = WaitReason.NO_BYTES
+                return
+            # Few leases are spread over the free slots rather than given to the first worker.
+            share = -(-len(self.ready) // core.workers.free_slots(PREPARE))
+            room = max(1, (core.windows.limit_bytes - core.windows.used_bytes) // settings.lease_bytes)
+            leases = self.ready.take(min(settings.prepare_batch, share, room))
+            if leases:
+                estimate = settings.lease_bytes * len(leases)
+                core.windows.take(estimate)
+                yield core.begin(Prepare(core.next_call(), worker, leases), estimate)
+
+    def prepared(
+        self, action: Prepare, items: Sequence[PreparedItem], blocks: Mapping[str, Block], now_s: float
+    ) -> None:
+        """One `PreparedItem` a lease has come, in order, and a block a view."""
+        pieces: dict[str, list[PieceItem]] = {}
+        for lease, item in zip(action.leases, items, strict=True):
+            entry = self._core.ledger.entry(lease.reference.origin)
+            if entry is None or not self._core.ledger.is_current(lease):
+                continue
+            if item.ended is not None:
+                self._ended(entry, lease, item, now_s)
+                continue
+            before = {view: lease.before.get(view, 0) + len(rows.windows) for view, rows in item.rows.items()}
+            if item.cursor is not None:
+                self.ready.go_on(replace(lease, cursor=item.cursor, before=before))
+            for key in entry.owed & self._views.keys():
+                view = self._views[key]
+                total = before[view] if item.cursor is None else -1
+                pieces.setdefault(key, []).append(PieceItem(lease, item.facts, item.rows[view], total))
+        for key, members in pieces.items():
+            self._tokenize.add(key, blocks[self._views[key]], members, now_s)
+        for block in blocks.values():
+            if block.readers:
+                self._core.windows.take(block.size_bytes)
+
+    def failed(self, action: Prepare, how: CallFailure, failure: Failure, guilty: Failure) -> Blame:
+        """The call came to nothing. Returns who is blamed."""
+        leases = action.leases
+        blame = judge(len(leases), leases[0].deaths, how)
+        match blame:
+            case Blame.NOBODY:
+                self.again(leases)
+            case Blame.HALVED:
+                for half in halves(leases):
+                    self.again(half)
+            case Blame.ALONE_AGAIN:
+                self.again(leases, deaths=leases[0].deaths + 1)
+            case Blame.GUILTY:
+                entry = self._current(leases[0])
+                if entry is not None:
+                    outcome = failure if how is CallFailure.RAISED else guilty
+                    self._end(entry, leases[0], outcome)
+        return blame
+
+    def again(self, leases: Sequence[Lease], deaths: int = 0) -> None:
+        """Run these again from their start, apart from all else, under new attempts."""
+        renewed: list[Lease] = []
+        for lease in leases:
+            entry = self._current(lease)
+            if entry is not None:
+                renewed.append(self._core.renew(entry, lease, tries=lease.tries, deaths=deaths))
+        self.ready.add_apart(renewed)
+
+    def _current(self, lease: Lease) -> Entry | None:
+        return self._core.ledger.entry(lease.reference.origin) if self._core.ledger.is_current(lease) else None
+
+    def _ended(self, entry: Entry, lease: Lease, item: PreparedItem, now_s: float) -> None:
+        assert item.ended is not None
+        outcome = item.ended
+        if item.transient and isinstance(outcome, Failure):
+            if lease.tries + 1 < self._core.settings.most_tries:
+                self.ready.retry_later(self._core.renew(entry, lease, tries=lease.tries + 1), now_s)
+                return
+            outcome = replace(outcome, code=FetchFailedError.code, stage="fetch")
+        self._pack.end(
+            entry, lease.reference, outcome, entry.owed & self._views.keys(), item.facts, lease.tries + lease.deaths + 1
+        )
+
+    def _end(self, entry: Entry, lease: Lease, failure: Failure) -> None:
+        attempts = lease.tries + lease.deaths + 1
+        self._pack.end(entry, lease.reference, failure, entry.owed & self._views.keys(), None, attempts)

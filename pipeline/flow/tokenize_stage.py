@@ -1,0 +1,130 @@
+"""The middle stage: pieces of many references become batches, one product at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from operators.records import Failure
+from pipeline.flow.batching import Batcher
+from pipeline.flow.blame import Blame, halves, judge
+from pipeline.flow.calls import Action, Block, CallFailure, Lease, Piece, PieceItem, Tokenize
+from pipeline.flow.core import Core, release
+from pipeline.flow.pack_stage import PackStage
+from pipeline.flow.waits import WaitReason
+
+Member = tuple[Block, PieceItem]
+
+
+class TokenizeStage:
+    """Batches and calls of a lane's products; each product's key is a stage of its own.
+
+    Args:
+        views: by product key, the view that its tokenizer reads.
+    """
+
+    def __init__(self, core: Core, pack: PackStage, views: Mapping[str, str]) -> None:
+        self._core = core
+        self._pack = pack
+        settings = core.settings
+        self.batchers = {key: Batcher(settings.tokenize_windows, settings.batch_wait_s) for key in views}
+        self._window_tokens_bytes: dict[str, int] = {}
+
+    @property
+    def queued(self) -> int:
+        """Pieces that have not been sent."""
+        return sum(map(len, self.batchers.values()))
+
+    def add(self, product: str, block: Block, items: Sequence[PieceItem], now_s: float) -> None:
+        """Rows of a block for one product."""
+        block.readers += 1
+        self.batchers[product].add(Piece(block, tuple(items)), now_s)
+
+    def actions(self, now_s: float, *, more_follows: bool) -> Iterator[Action]:
+        """Calls that can be sent now."""
+        for product, batcher in self.batchers.items():
+            while True:
+                if not len(batcher):
+                    self._core.waits[product] = WaitReason.NO_INPUT
+                    break
+                worker = self._core.workers.pick(product)
+                if worker is None:
+                    self._core.waits[product] = self._core.stage_wait(product)
+                    break
+                if not self._core.tokens.admits(self._window_tokens_bytes.get(product, 0) * batcher.windows):
+                    self._core.waits[product] = WaitReason.NO_BYTES
+                    break
+                batch = batcher.take(now_s, more_follows=more_follows)
+                if batch is None:
+                    self._core.waits[product] = WaitReason.BATCH_FILLING
+                    break
+                pieces = tuple(piece for piece in batch.pieces if self._wanted(piece))
+                if pieces:
+                    windows = sum(piece.size for piece in pieces)
+                    action = Tokenize(self._core.next_call(), worker, product, pieces)
+                    yield self._core.begin(action, self._window_tokens_bytes.get(product, 0) * windows)
+
+    def tokenized(self, action: Tokenize, tokens: Block) -> None:
+        """One batch has come, its rows in the order of the call's pieces."""
+        base = 0
+        for piece in action.pieces:
+            for item in piece.items:
+                self._pack.deliver(action.product, item, tokens, base + item.rows.first - piece.start)
+            base += piece.size
+            release(piece.block, self._core.windows)
+        self._window_tokens_bytes[action.product] = -(-tokens.size_bytes // base)
+        if tokens.readers:
+            self._core.tokens.take(tokens.size_bytes)
+
+    def failed(
+        self, action: Tokenize, how: CallFailure, failure: Failure, guilty: Failure
+    ) -> tuple[Blame, list[Lease]]:
+        """The call came to nothing. Returns who is blamed, and leases to prepare anew (their windows are lost)."""
+        members = [(piece.block, item) for piece in action.pieces for item in piece.items]
+        blame = judge(len(members), members[0][1].lease.deaths, how)
+        anew: list[Lease] = []
+        if how is CallFailure.VALUE_LOST:
+            anew = [item.lease for _, item in members]
+        else:
+            match blame:
+                case Blame.NOBODY:
+                    self._apart(action.product, members)
+                case Blame.HALVED:
+                    for half in halves(members):
+                        self._apart(action.product, half)
+                case Blame.ALONE_AGAIN:
+                    self._apart(action.product, [_with_death(members[0])])
+                case Blame.GUILTY:
+                    self._condemn(action.product, members[0][1], failure if how is CallFailure.RAISED else guilty)
+        for piece in action.pieces:
+            release(piece.block, self._core.windows)
+        return blame, anew
+
+    def _apart(self, product: str, members: Sequence[Member]) -> None:
+        """A batch of its own; takes its readers before the failed call gives its own back."""
+        groups: list[tuple[Block, list[PieceItem]]] = []
+        for block, item in members:
+            if not groups or groups[-1][0] is not block:
+                groups.append((block, []))
+            groups[-1][1].append(item)
+        for block, _ in groups:
+            block.readers += 1
+        self.batchers[product].add_apart(tuple(Piece(block, tuple(items)) for block, items in groups))
+
+    def _condemn(self, product: str, item: PieceItem, failure: Failure) -> None:
+        entry = self._core.ledger.entry(item.lease.reference.origin)
+        if entry is not None and self._core.ledger.is_current(item.lease):
+            attempts = item.lease.tries + item.lease.deaths + 1
+            self._pack.end(entry, item.lease.reference, failure, [product], item.facts, attempts)
+
+    def _wanted(self, piece: Piece) -> bool:
+        """Whether any of its items still counts; if none does, its block is released here."""
+        wanted = any(self._core.ledger.is_current(item.lease) for item in piece.items)
+        if not wanted:
+            release(piece.block, self._core.windows)
+        return wanted
+
+
+def _with_death(member: Member) -> Member:
+    block, item = member
+    return block, replace(item, lease=replace(item.lease, deaths=item.lease.deaths + 1))
