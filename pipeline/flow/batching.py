@@ -55,6 +55,11 @@ class Batcher:
             self._apart.append(pieces)
             self.windows += sum(piece.size for piece in pieces)
 
+    @property
+    def next_windows(self) -> int:
+        """Windows of the batch that would go next, if it went now."""
+        return sum(piece.size for piece in (self._apart[0] if self._apart else self._next()))
+
     def take(self, now_s: float, *, more_follows: bool) -> Batch | None:
         """The next batch, or None while it is still filling.
 
@@ -65,12 +70,8 @@ class Batcher:
             return self._close(self._apart.popleft(), BatchReason.FULL)
         if not self._waiting:
             return None
-        count, windows = 0, 0
-        for _, piece in self._waiting:
-            if count and windows + piece.size > self._most_windows:
-                break
-            count, windows = count + 1, windows + piece.size
-        if windows >= self._most_windows or count < len(self._waiting):
+        pieces = self._next()
+        if len(pieces) < len(self._waiting) or sum(piece.size for piece in pieces) >= self._most_windows:
             reason = BatchReason.FULL
         elif not more_follows:
             reason = BatchReason.NOTHING_FOLLOWS
@@ -78,7 +79,18 @@ class Batcher:
             reason = BatchReason.AGED
         else:
             return None
-        return self._close(tuple(self._waiting.popleft()[1] for _ in range(count)), reason)
+        return self._close(tuple(self._waiting.popleft()[1] for _ in pieces), reason)
+
+    def _next(self) -> list[Piece]:
+        """Of those that wait, what fits into one batch; at least one."""
+        pieces: list[Piece] = []
+        windows = 0
+        for _, piece in self._waiting:
+            windows += piece.size
+            if pieces and windows > self._most_windows:
+                break
+            pieces.append(piece)
+        return pieces
 
     def _close(self, pieces: tuple[Piece, ...], reason: BatchReason) -> Batch:
         self.windows -= sum(piece.size for piece in pieces)

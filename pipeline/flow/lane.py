@@ -152,9 +152,9 @@ class Lane:
     def actions(self, now_s: float) -> list[Action]:
         """Everything that can be sent now; downstream first, since that makes room."""
         more_follows = len(self.prepare.ready) > 0 or any(isinstance(a, Prepare) for a, _ in self.core.calls.values())
-        starved = self._full_valve.closed and not self._works
+        starved = self._full_valve.closed and not self.works
         return [
-            *self.pack.actions(now_s, starved=starved, draining=self.draining and not self._works),
+            *self.pack.actions(now_s, starved=starved, draining=self.draining and not self.works),
             *self.tokenize.actions(now_s, more_follows=more_follows),
             *self.prepare.actions(now_s),
         ]
@@ -166,11 +166,11 @@ class Lane:
     def holds_back(self) -> bool:
         """Whether the source should be paused now; the answer has hysteresis, so ask once a round."""
         ready = self._ready_valve.update(len(self.prepare.ready) + self.prepare.ready.delayed)
-        full = self._full_valve.update(len(self.core.ledger))
+        full = self._full_valve.update(len(self.core.ledger) + self.direct.held_letters)
         return ready or full or self.draining
 
     @property
-    def _works(self) -> bool:
+    def works(self) -> bool:
         """Whether leases, windows or tokens are on their way to the packers."""
         return bool(
             len(self.prepare.ready)
@@ -184,7 +184,7 @@ class Lane:
     def quiet(self) -> bool:
         """Whether nothing is in flight: every admitted message has been committed."""
         idle = not (len(self.core.ledger) or self.pack.holds_sealed or self.direct or self.core.calls)
-        return idle and not self._works
+        return idle and not self.works
 
     def abandon_queued(self) -> int:
         """For a quick end: drop messages that no worker has begun; they will be read again. Returns how many."""
@@ -197,7 +197,8 @@ class Lane:
                 queued.setdefault(id(entry), (entry, []))[1].append(lease)
         dropped = 0
         for entry, leases in queued.values():
-            if len(leases) == len(entry.items) and all(lease.cursor is None for lease in leases):
+            leased = sum(isinstance(item, MediaReference) for item in entry.items)
+            if len(leases) == leased and all(lease.cursor is None for lease in leases):
                 self.core.ledger.drop(entry)
                 dropped += 1
             else:
@@ -216,10 +217,10 @@ class Lane:
     def _settle_directly(self, message: Message, items: Sequence[Item], products: Iterable[str]) -> None:
         offset = message.origin.offset
         for key in products:
-            letters = [
+            letters = (
                 self.core.letter(message, key, number, "", item, attempts=1)
                 for number, item in enumerate(items)
                 if isinstance(item, Failure)
-            ]
-            self.direct.letters(key, message.log, offset, letters)
-            self.direct.voids(key, (item for item in items if isinstance(item, VoidReason)))
+            )
+            voids = (item for item in items if isinstance(item, VoidReason))
+            self.direct.message(key, message.log, offset, letters, voids)

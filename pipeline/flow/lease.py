@@ -16,7 +16,7 @@ RETRY_MOST_S = 60.0
 
 def backoff_s(tries: int, rng: random.Random) -> float:
     """Full jitter: uniform in [0, min(60, 0.5 · 2^tries)] seconds (Brooker, "Exponential backoff and jitter")."""
-    return rng.uniform(0.0, min(RETRY_MOST_S, RETRY_FIRST_S * 2.0**tries))
+    return rng.uniform(0.0, min(RETRY_MOST_S, RETRY_FIRST_S * 2.0 ** min(tries, 16)))
 
 
 class LeaseQueue:

@@ -99,6 +99,8 @@ class Ledger:
         """These messages have their committed outcome in one product; returns how many owe nothing any more."""
         done = 0
         for entry in list(self._within(spans)):
+            if product not in entry.uncommitted:
+                continue
             entry.owed.discard(product)
             entry.uncommitted.discard(product)
             if not entry.uncommitted:
@@ -139,56 +141,66 @@ class Ledger:
                         yield entry
 
 
+@dataclass(slots=True)
+class _Direct:
+    """What ended without a packer in one product and log."""
+
+    ranges: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
+    letters: list[Letter] = field(default_factory=list[Letter])
+    voids: Counter[VoidReason] = field(default_factory=Counter[VoidReason])
+
+
 class DirectOutcomes:
     """Outcomes that need no packer: holes, voids, messages that are malformed as a whole."""
 
     def __init__(self) -> None:
-        self._offsets: dict[tuple[str, SourcePartition], list[tuple[int, int]]] = defaultdict(list)
-        self._letters: dict[str, list[Letter]] = defaultdict(list)
-        self._voids: dict[str, Counter[VoidReason]] = defaultdict(Counter)
+        self._held: dict[SourcePartition, dict[str, _Direct]] = defaultdict(lambda: defaultdict(_Direct))
 
     def __bool__(self) -> bool:
-        return bool(self._offsets)
+        return bool(self._held)
+
+    @property
+    def held_letters(self) -> int:
+        """Letters that wait to be taken: each holds its message's bytes."""
+        return sum(len(direct.letters) for products in self._held.values() for direct in products.values())
 
     def void(self, product: str, log: SourcePartition, start: int, end: int, reason: VoidReason, count: int) -> None:
         """Offsets [start, end) hold `count` items that are nothing to tokenize."""
-        self._offsets[product, log].append((start, end))
-        self._voids[product][reason] += count
+        self._held[log][product].ranges.append((start, end))
+        self._held[log][product].voids[reason] += count
 
-    def letters(self, product: str, log: SourcePartition, offset: int, letters: Sequence[Letter]) -> None:
-        """A message whose items all ended before dispatch, some of them as letters."""
-        self._offsets[product, log].append((offset, offset + 1))
-        self._letters[product].extend(letters)
-
-    def voids(self, product: str, reasons: Iterable[VoidReason]) -> None:
-        """Void items beside others in a message that `letters` covers."""
-        self._voids[product].update(reasons)
+    def message(
+        self,
+        product: str,
+        log: SourcePartition,
+        offset: int,
+        letters: Iterable[Letter],
+        voids: Iterable[VoidReason],
+    ) -> None:
+        """A message whose items all ended before dispatch, as letters or as nothing to tokenize."""
+        direct = self._held[log][product]
+        direct.ranges.append((offset, offset + 1))
+        direct.letters.extend(letters)
+        direct.voids.update(voids)
 
     def forget(self, logs: Collection[SourcePartition]) -> None:
         """These logs are someone else's now."""
-        for key in [key for key in self._offsets if key[1] in logs]:
-            del self._offsets[key]
-        lost = {(log.source_id, log.partition) for log in logs}
-        for letters in self._letters.values():
-            letters[:] = [le for le in letters if (le.origin.source_id, le.origin.partition) not in lost]
+        for log in logs:
+            self._held.pop(log, None)
 
     def take(self) -> tuple[Sealed, ...]:
-        """One `Sealed` a product; what is taken is no longer held."""
-        spans: dict[str, list[Span]] = defaultdict(list)
-        for (product, log), ranges in self._offsets.items():
-            spans[product].append(Span(log, _merged(ranges)))
+        """One `Sealed` a product and log; what is taken is no longer held."""
         sealed = tuple(
             Sealed(
                 product=product,
-                covers=tuple(covers),
-                letters=tuple(self._letters[product]),
-                voids=dict(self._voids[product]),
+                covers=(Span(log, _merged(direct.ranges)),),
+                letters=tuple(direct.letters),
+                voids=dict(direct.voids),
             )
-            for product, covers in spans.items()
+            for log, products in self._held.items()
+            for product, direct in products.items()
         )
-        self._offsets.clear()
-        self._letters.clear()
-        self._voids.clear()
+        self._held.clear()
         return sealed
 
 

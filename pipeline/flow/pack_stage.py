@@ -99,16 +99,17 @@ class PackStage:
             if logs := line.take_forget():
                 yield self._core.begin(Forget(self._core.next_call(), line.packer, logs))
                 continue
+            # Seals before parcels: a line that never runs empty must keep its age too, and a full spool needs the room.
+            age_s = self._core.settings.seal_age_s
+            if reason := line.seal_reason(now_s, most_age_s=age_s, starved=starved, draining=draining):
+                line.begin_seal(now_s)
+                yield self._core.begin(Seal(self._core.next_call(), line.packer, reason))
+                continue
             deliveries, blocks, stale = line.take(self._wanted, now_s)
             self._release(stale)
             if deliveries:
                 handles = tuple(block.handle for block in blocks)
                 yield self._core.begin(Pack(self._core.next_call(), line.packer, deliveries, handles))
-                continue
-            age_s = self._core.settings.seal_age_s
-            if reason := line.seal_reason(now_s, most_age_s=age_s, starved=starved, draining=draining):
-                line.begin_seal(now_s)
-                yield self._core.begin(Seal(self._core.next_call(), line.packer, reason))
         self._core.waits[PACK] = WaitReason.PACKER_FULL if self.queued else WaitReason.NO_INPUT
 
     def packed(self, action: Pack | Seal | Forget, report: PackReport) -> None:

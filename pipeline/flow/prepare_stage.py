@@ -91,7 +91,7 @@ class PrepareStage:
         blame = judge(len(leases), leases[0].deaths, how)
         match blame:
             case Blame.NOBODY:
-                self.again(leases)
+                self.again(leases, deaths=leases[0].deaths if len(leases) == 1 else 0)
             case Blame.HALVED:
                 for half in halves(leases):
                     self.again(half)

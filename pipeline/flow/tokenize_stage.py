@@ -51,7 +51,7 @@ class TokenizeStage:
                 if worker is None:
                     self._core.waits[product] = self._core.stage_wait(product)
                     break
-                if not self._core.tokens.admits(self._window_tokens_bytes.get(product, 0) * batcher.windows):
+                if not self._core.tokens.admits(self._window_tokens_bytes.get(product, 0) * batcher.next_windows):
                     self._core.waits[product] = WaitReason.NO_BYTES
                     break
                 batch = batcher.take(now_s, more_follows=more_follows)

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from pipeline.flow.workers import Workers
+
+
+def test_calls_go_to_the_least_loaded_worker_that_serves_the_stage() -> None:
+    workers = Workers(slots=2)
+    workers.add("a", ["prepare"])
+    workers.add("b", ["prepare", "tok"])
+    workers.begin("b", 1)
+    assert workers.pick("prepare") == "a"
+    assert workers.pick("tok") == "b"
+    assert workers.pick("other") is None
+
+
+def test_a_worker_takes_no_more_calls_than_it_has_slots() -> None:
+    workers = Workers(slots=2)
+    workers.add("a", ["prepare"])
+    workers.begin("a", 1)
+    workers.begin("a", 2)
+    assert workers.pick("prepare") is None
+    assert workers.free_slots("prepare") == 0
+    workers.end(1)
+    assert workers.pick("prepare") == "a"
+    assert workers.free_slots("prepare") == 1
+
+
+def test_a_retiring_worker_finishes_what_it_has_and_gets_nothing_more() -> None:
+    workers = Workers(slots=2)
+    workers.add("a", ["prepare"])
+    workers.begin("a", 1)
+    workers.retire("a")
+    assert workers.pick("prepare") is None
+    assert workers.ready("prepare") == 0
+    assert workers.retired() == ()
+    workers.end(1)
+    assert workers.retired() == ("a",)
+
+
+def test_a_call_of_a_worker_that_is_gone_ends_without_a_trace_even_if_another_has_its_name() -> None:
+    workers = Workers(slots=1)
+    workers.add("a", ["prepare"])
+    workers.begin("a", 1)
+    workers.remove("a")
+    workers.add("a", ["prepare"])
+    workers.begin("a", 2)
+    workers.end(1)
+    assert workers.pick("prepare") is None
+    workers.end(2)
+    assert workers.pick("prepare") == "a"
