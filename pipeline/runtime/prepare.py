@@ -1,0 +1,188 @@
+"""References in, windows out: fetch, probe, decode and cut for one lane. A plain class; an actor holds one.
+
+Nothing that one item does disturbs another: an item that fails is a `Failed` in its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy.typing as npt
+
+from operators.decode import Cursor, Decoder, ImageDecoder, ImageLimits, OnDamage, TextDecoder
+from operators.errors import ConfigError, Disposition, EmptyMediaError, MediatokError, ReferenceUnclaimedError
+from operators.records import (
+    ContentFacts,
+    EmptyReason,
+    Failure,
+    MediaReference,
+    Modality,
+    WindowBatch,
+    WindowMeta,
+)
+from operators.window import ImageView, View, parse_view
+from pipeline.fetch import Fetched, Fetcher
+from pipeline.refs import PROBE_BYTES, Unrecognised, probe
+
+
+class Work(Protocol):
+    """What is leased: an item, and where in it to go on."""
+
+    @property
+    def reference(self) -> MediaReference:
+        """The item."""
+        ...
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """From this item's last report; None: its start."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Why an item has no windows.
+
+    Attributes:
+        failure: for its letter.
+        disposition: RETRY: the trouble outlasted the fetcher's budget but may pass; LETTER: it will not; STOP: the
+            run must end.
+    """
+
+    failure: Failure
+    disposition: Disposition
+
+
+@dataclass(frozen=True, slots=True)
+class NotMine:
+    """The first bytes say that another lane must have it."""
+
+    modality: Modality
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """An item's windows in one view.
+
+    Attributes:
+        row: of the first window in the view's batch; window i is row `row + i`.
+        windows: ascending by start.
+    """
+
+    row: int
+    windows: tuple[WindowMeta, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemReport:
+    """What became of one lease.
+
+    Attributes:
+        facts: of its content; None where nothing was fetched.
+        cuts: by view; one for each view of the lane, unless it `ended`.
+        cursor: where the next lease goes on; None: this was all.
+        ended: why there are no windows.
+    """
+
+    facts: ContentFacts | None = None
+    cuts: Mapping[str, Cut] = field(default_factory=dict[str, Cut])
+    cursor: Cursor | None = None
+    ended: Failed | EmptyReason | NotMine | None = None
+
+
+class Preparer:
+    """Prepares the windows of one lane's products. One decode feeds all views."""
+
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        modality: Modality,
+        views: Sequence[str],
+        limits: ImageLimits | None = None,
+        on_damage: OnDamage = OnDamage.REFUSE,
+        concurrency: int | None = None,
+    ) -> None:
+        """Set up.
+
+        Args:
+            fetcher: gives content.
+            modality: the lane's.
+            views: keys of the views that the lane's tokenizers take.
+            limits: on images.
+            on_damage: what to do with files that end too early.
+            concurrency: fetches at a time; 1: no threads at all.
+
+        Raises:
+            ConfigError: a view is unknown, or not of this modality.
+        """
+        self.modality = modality
+        self._fetcher = fetcher
+        self._concurrency = concurrency
+        self._views: dict[str, View[Any]] = {key: parse_view(key) for key in views}
+        if not self._views:
+            raise ConfigError(f"the {modality.value} lane has no views")
+        for key, view in self._views.items():
+            if view.modality is not modality:
+                raise ConfigError(f"view {key!r} is of {view.modality.value}, the lane of {modality.value}")
+        self._decoder = _decoder(modality, list(self._views.values()), limits or ImageLimits(), on_damage)
+
+    def prepare(self, leases: Sequence[Work]) -> tuple[list[ItemReport], dict[str, WindowBatch]]:
+        """A report a lease, in order, and a batch a view.
+
+        Later items are fetched while earlier ones are decoded.
+        """
+        arrays: dict[str, list[npt.NDArray[Any]]] = {key: [] for key in self._views}
+        contents = self._fetcher.stream([lease.reference for lease in leases], self._concurrency)
+        reports = [self._item(lease, content, arrays) for lease, content in zip(leases, contents, strict=True)]
+        return reports, {key: view.stack(arrays[key]) for key, view in self._views.items()}
+
+    def _item(
+        self, lease: Work, content: Fetched | MediatokError, arrays: Mapping[str, list[npt.NDArray[Any]]]
+    ) -> ItemReport:
+        if isinstance(content, MediatokError):
+            return ItemReport(ended=_failed(content, lease.reference))
+        try:
+            other = self._elsewhere(lease.reference, content.content)
+            if other is not None:
+                return ItemReport(content.facts, ended=NotMine(other))
+            segment = self._decoder.decode(content.content, content.facts, lease.cursor)
+            cut = {key: view.windows(segment.decoded) for key, view in self._views.items()}
+        except MediatokError as error:
+            return ItemReport(content.facts, ended=_failed(error, lease.reference))
+        if segment.cursor is None and lease.cursor is None and not any(cut.values()):
+            return ItemReport(content.facts, ended=EmptyReason.NO_TOKENS)
+        cuts: dict[str, Cut] = {}
+        for key, windows in cut.items():
+            cuts[key] = Cut(len(arrays[key]), tuple(meta for meta, _ in windows))
+            arrays[key].extend(array for _, array in windows)
+        return ItemReport(content.facts, cuts, segment.cursor)
+
+    def _elsewhere(self, reference: MediaReference, content: bytes) -> Modality | None:
+        """The modality of an item that is not this lane's."""
+        modality = reference.modality
+        if modality is None:
+            found = probe(content[:PROBE_BYTES])
+            if found is Unrecognised.NO_CONTENT:
+                raise EmptyMediaError("0 bytes, and nothing else says what it is")
+            if found is Unrecognised.BINARY:
+                raise ReferenceUnclaimedError(f"begins with {content[:16]!r}, which is of no known modality")
+            modality = Modality(found)
+        return None if modality is self.modality else modality
+
+
+def _decoder(modality: Modality, views: Sequence[View[Any]], limits: ImageLimits, on_damage: OnDamage) -> Decoder[Any]:
+    if modality is Modality.IMAGE:
+        sizes = tuple((view.height, view.width) for view in views if isinstance(view, ImageView))
+        return ImageDecoder(sizes, limits, on_damage)
+    if modality is Modality.TEXT:
+        return TextDecoder()
+    raise ConfigError(f"no decoder for {modality.value}")
+
+
+def _failed(error: MediatokError, reference: MediaReference) -> Failed:
+    failure = error.failure()
+    if reference.uri not in failure.message:
+        failure = Failure(failure.code, failure.stage, f"{reference.uri}: {failure.message}", failure.stack)
+    return Failed(failure, error.disposition)
