@@ -3,8 +3,8 @@
 The assembler is told what came (a `Delivery`) and where its rows lie (a slot of the spool and the first row in it),
 and answers which rows are no longer wanted. Rows are keyed by (origin, product, window start) and the first wins. A
 higher attempt at an item replaces all that lower ones brought; a lower one is stale. An item is whole when the
-`last` segment of its attempt has come (an attempt's segments come in order), or when it ended without rows; a message
-is whole in a product when all its items are.
+`last` segment of its attempt has come and as many windows as that one counts in `total` (segments may overtake each
+other), or when it ended without rows; a message is whole in a product when all its items are.
 
 What was taken stays known (a roaring bitmap a log) until the log is forgotten, so that a straggler of an
 attempt long given up neither repeats a message nor waits for ever for the rest of it.
@@ -98,10 +98,11 @@ _MessageKey = tuple[str, int, int]
 
 @dataclass(slots=True)
 class _Item:
-    """One item under its highest attempt so far."""
+    """One item under its highest attempt so far. `total` is how many rows it will have; -1 until that is known."""
 
     attempt: int
     rows: dict[int, StoredRow] = field(default_factory=dict[int, StoredRow])
+    total: int = -1
     whole: bool = False
     ended: Ending | None = None
 
@@ -166,7 +167,7 @@ class Assembler:
 
         Raises:
             InvariantError: what cannot be: an unknown product, an item outside its message, two counts of items for
-                one message, an ending with windows, a last segment of an item with neither rows nor an ending.
+                one message, an ending with windows, a last segment that counts no windows or fewer than have come.
         """
         shelf, origin = self._shelf(delivery.product), delivery.reference.origin
         key = (origin.source_id, origin.partition, origin.offset)
@@ -213,7 +214,7 @@ class Assembler:
             for item in whole.items:
                 # Windows are compared only while an item is not whole: their place serves as key.
                 rows = dict(enumerate(item.rows))
-                message.parts[item.item] = _Item(item.attempt, rows, whole=True, ended=item.ended)
+                message.parts[item.item] = _Item(item.attempt, rows, len(rows), whole=True, ended=item.ended)
             self._close(shelf, key, message)
 
     def forget(self, logs: Iterable[SourcePartition]) -> tuple[StoredRow, ...]:
@@ -267,10 +268,14 @@ class Assembler:
         for window, row in zip(delivery.windows, brought, strict=True):
             if part.rows.setdefault(self._window_key(window), row) is not row:
                 repeated.append(row)
-        if delivery.last and not part.rows:
-            raise InvariantError(f"{delivery.reference.origin} has neither rows nor an ending in {delivery.product}")
-        part.whole = delivery.last
-        nothing_new = bool(brought) and len(repeated) == len(brought) and not delivery.last
+        is_news = delivery.last and part.total < 0
+        if is_news:
+            part.total = delivery.total
+        if (is_news and part.total < 1) or len(part.rows) > part.total >= 0:
+            counts = f"{len(part.rows)} rows of {part.total}"
+            raise InvariantError(f"{delivery.reference.origin} in {delivery.product} has {counts} and no other ending")
+        part.whole = len(part.rows) == part.total
+        nothing_new = len(repeated) == len(brought) and not is_news
         return Acceptance(Verdict.DUPLICATE if nothing_new else Verdict.ACCEPTED, tuple(repeated))
 
     @staticmethod

@@ -170,12 +170,12 @@ def test_what_was_taken_is_not_begun_again():
 
 def test_what_is_given_back_is_whole_as_before():
     assembler = Assembler([P])
-    assembler.accept(delivery(0, starts=(10, 20), attempt=3), slot=0, size_bytes=8)
+    assembler.accept(delivery(0, starts=(10, 20), total=2, attempt=3), slot=0, size_bytes=8)
     assembler.accept(delivery(1, ended=VoidReason.HOLE))
     before = assembler.take_whole(P)
     assembler.give_back(P, before)
     assert (assembler.whole_messages(P), assembler.whole_bytes(P), assembler.waiting_messages) == (2, 8, 2)
-    assert assembler.accept(delivery(0, starts=(10, 20), attempt=3), slot=1).verdict is Verdict.DUPLICATE
+    assert assembler.accept(delivery(0, starts=(10, 20), total=2, attempt=3), slot=1).verdict is Verdict.DUPLICATE
     assert assembler.accept(delivery(0, starts=(10,), attempt=2), slot=1).verdict is Verdict.STALE
     assert assembler.take_whole(P) == before
 

@@ -88,6 +88,7 @@ def delivery(
         windows=metas,
         batch=0 if row >= 0 else -1,
         row=max(row, 0),
+        total=windows if row >= 0 and others.get("last", True) else -1,
     )
     return replace(made, **others)
 
@@ -127,7 +128,7 @@ def test_windows_are_numbered_once_their_item_is_whole(setup: Setup):
     first = delivery(0, 0, windows=2, last=False)
     setup.packer.add([first], [texts(1, 2)])
     assert setup.packer.seal(SealReason.AGE).sealed == ()
-    rest = replace(delivery(0, 1, windows=1), windows=(WindowMeta(7, 8),))
+    rest = replace(delivery(0, 1), windows=(WindowMeta(7, 8),), total=3)
     setup.packer.add([rest, delivery(1, 0)], [texts(9, 3)])
     rows = setup.lake.rows(setup.packer.seal(SealReason.AGE).sealed)
     assert [(row["offset"], row["window_index"], row["window_count"], row["n_tokens"]) for row in rows] == [
