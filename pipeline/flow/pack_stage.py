@@ -38,8 +38,8 @@ class PackStage:
         """Whether something waits to be committed."""
         return bool(self._sealed)
 
-    def deliver(self, product: str, item: PieceItem, tokens: Block, row: int) -> None:
-        """An item's windows have their tokens: rows `row...` of `tokens`."""
+    def deliver(self, product: str, item: PieceItem, tokens: Block | None = None, row: int = 0) -> None:
+        """An item's windows have their tokens: rows `row...` of `tokens`; None for a last segment without any."""
         lease = item.lease
         entry = self._core.ledger.entry(lease.reference.origin)
         if entry is None or not self._core.ledger.is_current(lease):
@@ -55,7 +55,8 @@ class PackStage:
             last=item.total >= 0,
             total=item.total,
         )
-        tokens.readers += 1
+        if tokens is not None:
+            tokens.readers += 1
         self.lines[entry.packer].add(Parcel(delivery, tokens))
 
     def end(

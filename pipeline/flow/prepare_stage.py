@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from operators.errors import FetchFailedError
-from operators.records import Failure
+from operators.records import EmptyReason, Failure
 from pipeline.flow.blame import Blame, halves, judge
 from pipeline.flow.calls import Action, Block, CallFailure, Lease, PieceItem, Prepare, PreparedItem
 from pipeline.flow.core import Core
@@ -78,7 +78,13 @@ class PrepareStage:
             for key in entry.owed & self._views.keys():
                 view = self._views[key]
                 total = before[view] if item.cursor is None else -1
-                pieces.setdefault(key, []).append(PieceItem(lease, item.facts, item.rows[view], total))
+                piece = PieceItem(lease, item.facts, item.rows[view], total)
+                if piece.rows.windows:
+                    pieces.setdefault(key, []).append(piece)
+                elif total == 0:
+                    self._pack.end(entry, lease.reference, EmptyReason.NO_TOKENS, [key], item.facts)
+                elif total > 0:
+                    self._pack.deliver(key, piece)
         for key, members in pieces.items():
             self._tokenize.add(key, blocks[self._views[key]], members, now_s)
         for block in blocks.values():
