@@ -133,9 +133,6 @@ def _container(first: bytes) -> Modality | None:
         return Modality.IMAGE  # BMP, whose reserved field is zero: "BM" alone begins many a text
     if first[0] == 0xFF and len(first) > 2 and first[1] & 0xE6 == 0xE2 and first[2] & 0xF0 != 0xF0:
         return Modality.AUDIO  # an MPEG audio frame of layer III: its sync word, and a valid bitrate
-    packets = first[::_TS_PACKET_BYTES]
-    if len(packets) > 1 and packets == b"\x47" * len(packets):
-        return Modality.VIDEO  # MPEG transport stream
     return None
 
 
@@ -143,7 +140,9 @@ def _text(first: bytes) -> Modality | Unrecognised:
     if first.startswith((b"\xff\xfe", b"\xfe\xff")):
         return Modality.TEXT  # UTF-16 with its mark
     if b"\0" in first:
-        return Unrecognised.BINARY
+        packets = first[::_TS_PACKET_BYTES]
+        stream = len(packets) > 1 and packets == b"\x47" * len(packets)
+        return Modality.VIDEO if stream else Unrecognised.BINARY  # MPEG transport stream
     # Text that is not all valid UTF-8 is still text (Latin-1, a character cut at the end): few bytes fail.
     odd = first.decode("utf-8", errors="replace").count("\ufffd")
     control = sum(first.count(byte) for byte in _CONTROLS)
