@@ -120,8 +120,8 @@ class WindowBatch:
         view: the key of the window operator that cut them, e.g. "rgb8:256x256:cover".
         data: images `[B, H, W, 3]` uint8, sRGB; audio `[B, C, T]` float32 in [-1, 1]; text: `[N]` uint8, the
             windows' UTF-8 bytes end to end.
-        lengths: `[B]` int64, the number of elements of `data` along its ragged axis that each window owns; for
-            dense batches (images) an array of ones.
+        lengths: `[B]` int64, how many entries along the first axis of `data` each window owns; ones where that axis
+            is the batch (images).
     """
 
     view: str
@@ -135,6 +135,22 @@ class WindowBatch:
     def size_bytes(self) -> int:
         """What it holds of memory."""
         return int(self.data.nbytes)
+
+    def rows(self, start: int, stop: int) -> WindowBatch:
+        """Windows [start, stop), sharing memory."""
+        first, end = int(self.lengths[:start].sum()), int(self.lengths[:stop].sum())
+        return WindowBatch(self.view, self.data[first:end], self.lengths[start:stop])
+
+    @staticmethod
+    def join(batches: Sequence[WindowBatch]) -> WindowBatch:
+        """Batches of one view end to end; copies unless there is only one."""
+        if len(batches) == 1:
+            return batches[0]
+        return WindowBatch(
+            batches[0].view,
+            np.concatenate([batch.data for batch in batches]),
+            np.concatenate([batch.lengths for batch in batches]),
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -86,7 +86,7 @@ class LaneConfig(_Model):
         tokenize: a pool of its own for the tokenizers, with its GPU share.
         packers: actors that assemble shards.
         weight: its share where several lanes want the same CPUs or GPUs.
-        on_damage: what a truncated file becomes: a letter, or rows marked partial.
+        on_damage: what a truncated file becomes: refused with a letter, or kept as rows marked partial.
     """
 
     modality: Modality | None = None
@@ -98,7 +98,7 @@ class LaneConfig(_Model):
     packers: Annotated[int, Field(ge=1)] = 1
     weight: Annotated[float, Field(gt=0)] = 1.0
     limits: LimitsConfig = LimitsConfig()
-    on_damage: Literal["letter", "keep"] = "letter"
+    on_damage: Literal["refuse", "keep"] = "refuse"
 
 
 class FetchConfig(_Model):
@@ -106,21 +106,21 @@ class FetchConfig(_Model):
 
     Attributes:
         schemes: allowed URI schemes.
-        buckets: globs over `bucket/key` (or `host/path`, or a local path) that references may name; empty: any.
-        roots: folders that `file://` references must lie in; empty: none.
+        places: globs of scheme, bucket or host, and path, e.g. "s3://media-*/incoming/*". Files are held by `roots`.
+        roots: folders below which `file://` references may be read; none by default.
         allow_private_addresses: let http(s) reach private, loopback and link-local addresses.
         max_object_bytes: of one object.
         max_pixels: of one image.
-        retry_s: how long one object's transient trouble is retried on the spot.
+        retry_s: how long one object's transient trouble is retried on the spot; after that the item backs off.
     """
 
     schemes: list[str] = Field(default_factory=lambda: ["s3", "gs", "az", "https", "http", "file"])
-    buckets: list[str] = Field(default_factory=list[str])
+    places: list[str] = Field(default_factory=lambda: ["*"])
     roots: list[Path] = Field(default_factory=list[Path])
     allow_private_addresses: bool = False
     max_object_bytes: Bytes = 256 << 20
-    max_pixels: Bytes = 128 << 20
-    retry_s: Annotated[float, Field(ge=0)] = 20.0
+    max_pixels: Bytes = 100_000_000
+    retry_s: Annotated[float, Field(ge=0)] = 5.0
 
 
 class RayConfig(_Model):

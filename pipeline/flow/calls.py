@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from operators.records import ContentFacts, EmptyReason, Failure, MediaReference, VoidReason, WindowMeta
+from operators.records import ContentFacts, EmptyReason, Failure, MediaReference, Modality, VoidReason, WindowMeta
 from pipeline.records import Delivery, SourcePartition
 
 Handle = Any
@@ -59,6 +59,8 @@ class PreparedItem:
         cursor: where to go on; None when the item is finished.
         ended: why it has no rows at all.
         transient: `ended` is a failure that may pass; try again later.
+        elsewhere: the modality that its bytes show, where that is not the lane's; `ended` is void then, until who
+            takes what says otherwise.
     """
 
     facts: ContentFacts | None = None
@@ -66,6 +68,7 @@ class PreparedItem:
     cursor: Any = None
     ended: Failure | EmptyReason | VoidReason | None = None
     transient: bool = False
+    elsewhere: Modality | None = None
 
 
 @dataclass(slots=True, eq=False)

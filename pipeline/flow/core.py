@@ -72,10 +72,11 @@ class Core:
         return next(self._numbers)
 
     def begin(self, action: Action, reserved_bytes: int = 0) -> Action:
-        """The action is being sent."""
+        """The action is being sent: it takes a slot, and room for what it is expected to give."""
         self.calls[action.call] = (action, reserved_bytes)
         if isinstance(action, Prepare | Tokenize):
             self.workers.begin(action.worker, action.call)
+            self._room(action).take(reserved_bytes)
         return action
 
     def end(self, call: int) -> Action:
@@ -83,8 +84,11 @@ class Core:
         action, reserved_bytes = self.calls.pop(call)
         if isinstance(action, Prepare | Tokenize):
             self.workers.end(call)
-            (self.windows if isinstance(action, Prepare) else self.tokens).give(reserved_bytes)
+            self._room(action).give(reserved_bytes)
         return action
+
+    def _room(self, action: Prepare | Tokenize) -> Credits:
+        return self.windows if isinstance(action, Prepare) else self.tokens
 
     def stage_wait(self, stage: str) -> WaitReason:
         """Why no worker takes a call of this stage now."""

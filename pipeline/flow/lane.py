@@ -36,7 +36,7 @@ from pipeline.flow.ledger import DirectOutcomes, Entry
 from pipeline.flow.pack_stage import PackStage
 from pipeline.flow.prepare_stage import PrepareStage
 from pipeline.flow.tokenize_stage import TokenizeStage
-from pipeline.records import Message, PackReport, Sealed, SourcePartition
+from pipeline.records import Message, PackReport, Sealed, SourcePartition, Span
 
 
 class Lane:
@@ -143,9 +143,14 @@ class Lane:
         for entry in self.core.ledger.bound_to(packer):
             self._lease(entry)
 
-    def settled(self, sealed: Sealed) -> int:
-        """The lake has this (or had it already). Returns how many messages owe nothing any more."""
-        return self.core.ledger.settle(sealed.product, sealed.covers)
+    def settled(self, product: str, spans: Iterable[Span]) -> int:
+        """The lake has these messages, whoever brought them. Returns how many owe nothing any more."""
+        return self.core.ledger.settle(product, spans)
+
+    def redo(self, product: str, spans: Iterable[Span]) -> None:
+        """The lake did not take what was sealed of these messages, though the product is open: make it again."""
+        for entry in self.core.ledger.owe_again(product, spans):
+            self._lease(entry)
 
     # --- what to do now ---
 

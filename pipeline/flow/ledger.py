@@ -108,6 +108,13 @@ class Ledger:
                 done += 1
         return done
 
+    def owe_again(self, product: str, spans: Iterable[Span]) -> list[Entry]:
+        """These messages were sealed for a product, but not taken. Returns them."""
+        entries = [entry for entry in self._within(spans) if product in entry.uncommitted]
+        for entry in entries:
+            entry.owed.add(product)
+        return entries
+
     def drop(self, entry: Entry) -> None:
         """Take one message out of flight without an outcome: it will be read again."""
         del self._entries[entry.message.log][entry.message.origin.offset]

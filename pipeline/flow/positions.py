@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -36,7 +36,7 @@ class Start:
 
 
 def choose_start(
-    next_uncovered: Mapping[str, int | None], *, source_known: bool, earliest: int, by_policy: int
+    next_uncovered: Mapping[str, int | None], *, source_known: bool, earliest: int, by_policy: Callable[[], int]
 ) -> Start:
     """Decide a log's position.
 
@@ -45,7 +45,7 @@ def choose_start(
             no `from` for this log.
         source_known: whether the lake has a `from` for any partition of this source in any of the products.
         earliest: the log's first offset.
-        by_policy: what the configured start resolves to now. It is used once: the result is committed, because
+        by_policy: resolves the configured start. It is asked once for ever: the answer is committed, because
             resolving "latest" again after a crash would skip what came in between.
     """
     committed = {key: offset for key, offset in next_uncovered.items() if offset is not None}
@@ -54,7 +54,7 @@ def choose_start(
     elif source_known:
         fresh, why = earliest, StartReason.NEW_PARTITION
     else:
-        fresh, why = by_policy, StartReason.POLICY
+        fresh, why = by_policy(), StartReason.POLICY
     new = {key: fresh for key in next_uncovered if key not in committed}
     reasons = {key: StartReason.COMMITTED if key in committed else why for key in next_uncovered}
     return Start(min((*committed.values(), *new.values())), new, reasons)

@@ -57,7 +57,6 @@ class PrepareStage:
             leases = self.ready.take(min(settings.prepare_batch, share, room))
             if leases:
                 estimate = settings.lease_bytes * len(leases)
-                core.windows.take(estimate)
                 yield core.begin(Prepare(core.next_call(), worker, leases), estimate)
 
     def prepared(

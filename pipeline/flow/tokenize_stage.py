@@ -35,6 +35,11 @@ class TokenizeStage:
         """Pieces that have not been sent."""
         return sum(map(len, self.batchers.values()))
 
+    @property
+    def queued_items(self) -> int:
+        """Windows that have not been sent."""
+        return sum(batcher.windows for batcher in self.batchers.values())
+
     def add(self, product: str, block: Block, items: Sequence[PieceItem], now_s: float) -> None:
         """Rows of a block for one product."""
         block.readers += 1

@@ -1,0 +1,71 @@
+"""The Ray actors: thin shells around `StageWorker` and `Packer`. Values travel as top-level returns, never nested.
+
+`max_restarts=0, max_task_retries=0`: an actor that dies stays dead. The pool replaces it and the lane tries its work
+again under new attempt ids, since only the lane knows what is still wanted.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ray
+
+from operators.records import TokenBatch, WindowBatch
+from pipeline.flow.calls import Lease, SealReason
+from pipeline.records import Delivery, PackReport, SourcePartition
+from pipeline.runtime.packer import Packer
+from pipeline.runtime.worker import StageWorker, WorkerInfo, WorkerSpec
+
+NEVER_BY_RAY: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0}
+
+
+@ray.remote(**NEVER_BY_RAY)
+class StageActor:
+    """A lane's worker: prepare, tokenize, or both."""
+
+    def __init__(self, spec: WorkerSpec) -> None:
+        if spec.gpus == 0:
+            # `num_gpus=0` alone leaves every device of the node visible. Must precede the first import of torch.
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        self._worker = StageWorker(spec)
+
+    def info(self) -> tuple[WorkerInfo, tuple[str, ...]]:
+        """Answers once the worker is warm: where it runs, and the ids of the GPUs that Ray has given it."""
+        gpus = ray.get_runtime_context().get_accelerator_ids().get("GPU", [])
+        return self._worker.info(), tuple(gpus)
+
+    def prepare(self, leases: Sequence[Lease]) -> tuple[Any, ...]:
+        """(PrepareAnswer, WindowBatch a view...): call with `num_returns = 1 + views`."""
+        answer, batches = self._worker.prepare(leases)
+        return (answer, *batches)
+
+    def tokenize(self, product: str, rows: Sequence[tuple[int, int]], *batches: WindowBatch) -> tuple[Any, Any]:
+        """(TokenizeAnswer, TokenBatch): call with `num_returns=2`."""
+        return self._worker.tokenize(product, rows, batches)
+
+
+@ray.remote(**NEVER_BY_RAY)
+class PackerActor:
+    """A lane's packer: assembles whole messages on its node's disk and uploads shards."""
+
+    def __init__(self, make: Callable[[], Packer]) -> None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        self._packer = make()
+
+    def info(self) -> int:
+        """Answers once the packer is ready: its pid."""
+        return os.getpid()
+
+    def add(self, deliveries: Sequence[Delivery], *batches: TokenBatch) -> PackReport:
+        """See `Packer.add`."""
+        return self._packer.add(deliveries, batches)
+
+    def seal(self, reason: SealReason) -> PackReport:
+        """See `Packer.seal`."""
+        return self._packer.seal(reason)
+
+    def forget(self, logs: frozenset[SourcePartition]) -> PackReport:
+        """See `Packer.forget`."""
+        return self._packer.forget(logs)

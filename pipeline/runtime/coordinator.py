@@ -1,0 +1,156 @@
+"""The loop that joins everything: sources feed lanes, lanes command actors, what is sealed is committed.
+
+One thread. Work on the lake goes through `LakeDesk`, which has a thread of its own, so that a slow store never keeps
+the consumers from being polled.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import ray
+import structlog
+
+from operators.errors import StopError
+from pipeline.lake.proposal import PartResult
+from pipeline.runtime.desk import CommitResult, LakeDesk
+from pipeline.runtime.lane_run import LaneRun
+from pipeline.runtime.scaler import Scaler
+
+_log = structlog.get_logger(__name__)
+
+ROUND_S = 0.05
+"""The longest that a round waits for actors before it polls the sources again."""
+
+
+class EndReason(StrEnum):
+    """Why a run ended."""
+
+    IDLE = "idle"
+    """Every source was at its end and everything is committed (`until_idle`)."""
+    ASKED = "asked"
+    """SIGTERM or SIGINT: what was begun is committed."""
+    STOPPED = "stopped"
+    """Every lane stopped with an error."""
+
+
+@dataclass(slots=True)
+class Progress:
+    """Counters of one run.
+
+    Attributes:
+        parts: what became of all that was proposed.
+    """
+
+    parts: list[PartResult] = field(default_factory=list[PartResult])
+    commits: int = 0
+    commit_s: list[float] = field(default_factory=list[float])
+    version: int = 0
+
+
+class Coordinator:
+    """See the module.
+
+    Args:
+        lanes: each with its source, its state machine and its driver.
+        desk: commits.
+        scaler: decides the pools' sizes.
+        interval_s: between commits, at least.
+        observe: called once a round with the time; writes status and progress.
+    """
+
+    def __init__(
+        self,
+        lanes: Sequence[LaneRun],
+        desk: LakeDesk,
+        scaler: Scaler,
+        interval_s: float,
+        observe: Callable[[Coordinator, float], None],
+    ) -> None:
+        self.lanes = lanes
+        self.desk = desk
+        self.progress = Progress()
+        self._scaler = scaler
+        self._interval_s = interval_s
+        self._observe = observe
+        self._commit: Future[CommitResult] | None = None
+        self._last_commit_s = time.monotonic()
+        self._asked = False
+
+    def ask_to_end(self) -> None:
+        """Drain, commit and leave. Safe to call from a signal handler."""
+        self._asked = True
+
+    def run(self, *, until_idle: bool) -> EndReason:
+        """Until asked to end, or until everything there is has been committed.
+
+        Raises:
+            StopError: something that no lane can go on after; what was committed stays so.
+        """
+        draining = False
+        while True:
+            now_s = time.monotonic()
+            for lane in self.lanes:
+                lane.poll(now_s)
+            sent = sum(lane.step(now_s) for lane in self.lanes)
+            self._scaler.tick(now_s)
+            self._receive(wait_s=0.0 if sent else ROUND_S)
+            self._commit_step(time.monotonic(), hurry=draining)
+            self._observe(self, now_s)
+            if not draining and (self._asked or (until_idle and all(lane.idle for lane in self.lanes))):
+                draining = True
+                for lane in self.lanes:
+                    lane.drain(abandon=self._asked)
+            if draining and self._commit is None and all(lane.lane.quiet for lane in self.lanes):
+                return EndReason.ASKED if self._asked else EndReason.IDLE
+            if all(lane.error is not None for lane in self.lanes) and not draining:
+                self._asked = True
+
+    def errors(self) -> Mapping[str, StopError]:
+        """By lane, what stopped it."""
+        return {lane.name: lane.error for lane in self.lanes if lane.error is not None}
+
+    def close(self) -> None:
+        """Leave the groups, stop the actors, write the live lists."""
+        for lane in self.lanes:
+            lane.close()
+        self.desk.close()
+
+    def _receive(self, wait_s: float) -> None:
+        owner = {ref: lane for lane in self.lanes for ref in lane.driver.refs}
+        if not owner:
+            time.sleep(wait_s)
+            return
+        ready, rest = ray.wait(list(owner), num_returns=1, timeout=wait_s, fetch_local=False)
+        if ready and rest:
+            ready += ray.wait(rest, num_returns=len(rest), timeout=0, fetch_local=False)[0]
+        for ref in ready:
+            owner[ref].driver.receive(ref, time.monotonic())
+
+    def _commit_step(self, now_s: float, *, hurry: bool) -> None:
+        if self._commit is not None:
+            if self._commit.done():
+                self._committed(self._commit.result())
+                self._commit = None
+            return
+        if not hurry and now_s - self._last_commit_s < self._interval_s:
+            return
+        sealed = [part for lane in self.lanes for part in lane.take_sealed()]
+        self._last_commit_s = now_s
+        if sealed:
+            self._commit = self.desk.commit(sealed)
+
+    def _committed(self, result: CommitResult) -> None:
+        self.progress.parts.extend(result.parts)
+        self.progress.commits += 1
+        self.progress.commit_s.append(result.took_s)
+        self.progress.version = result.version
+        for lane in self.lanes:
+            lane.committed(result)
+        verdicts = Counter(part.verdict.value for part in result.parts)
+        _log.info("committed", version=result.version, took_s=round(result.took_s, 3), **verdicts)

@@ -1,0 +1,304 @@
+"""Carries out one lane's actions on Ray and turns the answers into the lane's events. Decides nothing."""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import ray
+import ray.exceptions
+import structlog
+
+from operators.errors import Disposition, InvariantError, MediatokError
+from operators.records import Failure
+from pipeline.flow.calls import Action, Block, CallFailure, Forget, Lease, Pack, Prepare, PreparedItem, Seal, Tokenize
+from pipeline.flow.lane import Lane
+from pipeline.flow.lease import backoff_s
+from pipeline.runtime.actors import PackerActor
+from pipeline.runtime.intake import Claims
+from pipeline.runtime.packer import Packer
+from pipeline.runtime.pool import Pool, WorkerState
+from pipeline.runtime.worker import CallReport, PrepareAnswer, TokenizeAnswer
+
+_log = structlog.get_logger(__name__)
+
+DIED = (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError)
+LOST = (ray.exceptions.ObjectLostError, ray.exceptions.OwnerDiedError)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a lane has done since the run began.
+
+    Attributes:
+        tokens: by product key, made (not yet committed).
+        fetched_bytes: of content.
+        prepared: items.
+    """
+
+    tokens: dict[str, int] = field(default_factory=dict[str, int])
+    fetched_bytes: int = 0
+    prepared: int = 0
+
+
+@dataclass(slots=True)
+class _Sent:
+    action: Action
+    handles: tuple[Any, ...] = ()
+    tries: int = 0
+
+
+class LaneDriver:
+    """One lane on Ray.
+
+    Args:
+        lane: the state machine.
+        pools: by stage, the pool whose workers serve it.
+        make_packer: by packer name, what builds it inside its actor.
+        claims: which lane takes what.
+    """
+
+    def __init__(
+        self,
+        lane: Lane,
+        pools: Mapping[str, Pool],
+        make_packer: Mapping[str, Callable[[], Packer]],
+        claims: Claims,
+        rng: random.Random,
+    ) -> None:
+        self.lane = lane
+        self.tally = Tally()
+        self._stage_pools = dict(pools)
+        self.pools = list({id(pool): pool for pool in pools.values()}.values())
+        self._make_packer = make_packer
+        self._packers = {name: self._start_packer(name) for name in make_packer}
+        self._sent: dict[Any, _Sent] = {}
+        self._warming: dict[Any, tuple[Pool, str]] = {}
+        self._later: list[tuple[float, int, _Sent]] = []
+        self._rng = rng
+        self._claims = claims
+        self._modality = self.pools[0].spec.modality
+
+    # --- what to wait for ---
+
+    @property
+    def refs(self) -> list[Any]:
+        """Everything that this lane waits for."""
+        return [*self._sent, *self._warming]
+
+    def packer_pids(self) -> dict[str, int]:
+        """By packer; blocks until they are ready."""
+        return {name: ray.get(actor.info.remote()) for name, actor in self._packers.items()}
+
+    # --- sending ---
+
+    def start_worker(self, pool: Pool) -> None:
+        """One worker more in a pool."""
+        worker = pool.start()
+        self._warming[worker.warm] = (pool, worker.name)
+
+    def retire_worker(self, pool: Pool, name: str) -> None:
+        """Let a worker finish and go."""
+        worker = pool.workers[name]
+        if worker.state is WorkerState.READY:
+            worker.state = WorkerState.RETIRING
+            self.lane.core.workers.retire(name)
+        else:
+            self._warming.pop(worker.warm, None)
+            pool.discard(name)
+
+    def step(self, now_s: float) -> int:
+        """Send all that can be sent; stop workers that have retired. Returns how many calls were sent."""
+        actions = self.lane.actions(now_s)
+        for action in actions:
+            self._send(_Sent(action))
+        while self._later and self._later[0][0] <= now_s:
+            self._send(heapq.heappop(self._later)[2])
+        for name in self.lane.core.workers.retired():
+            self.lane.core.workers.remove(name)
+            self._pool_of(name).discard(name)
+            _log.info("worker let go", worker=name)
+        return len(actions)
+
+    def _send(self, sent: _Sent) -> None:
+        match sent.action:
+            case Prepare(worker=worker, leases=leases):
+                actor = self._pool_of(worker).workers[worker].actor
+                returns = 1 + len(self._pool_of(worker).spec.views)
+                refs = actor.prepare.options(num_returns=returns).remote(leases)
+                refs = refs if isinstance(refs, list) else [refs]
+            case Tokenize(worker=worker, product=product, pieces=pieces):
+                actor = self._pool_of(worker).workers[worker].actor
+                rows = [(piece.start, piece.stop) for piece in pieces]
+                batches = [piece.block.handle for piece in pieces]
+                refs = actor.tokenize.options(num_returns=2).remote(product, rows, *batches)
+            case Pack(packer=packer, deliveries=deliveries, batches=batches):
+                refs = [self._packers[packer].add.remote(deliveries, *batches)]
+            case Seal(packer=packer, reason=reason):
+                refs = [self._packers[packer].seal.remote(reason)]
+            case Forget(packer=packer, logs=logs):
+                refs = [self._packers[packer].forget.remote(logs)]
+        sent.handles = tuple(refs[1:])
+        self._sent[refs[0]] = sent
+
+    # --- receiving ---
+
+    def receive(self, ref: Any, now_s: float) -> None:  # noqa: ANN401  Ray's ObjectRef has no useful type
+        """A ref that this lane waits for is ready.
+
+        Raises:
+            StopError: an actor says that the run must not go on.
+        """
+        if ref in self._warming:
+            self._warmed(ref)
+            return
+        sent = self._sent.pop(ref)
+        if sent.action.call not in self.lane.core.calls:
+            return  # its packer was lost, and with it this call
+        try:
+            answer: Any = ray.get(ref)
+        except Exception as error:  # noqa: BLE001  sorted by kind below; what is unknown is raised again
+            self._failed(sent, error, now_s)
+            return
+        match sent.action:
+            case Prepare():
+                self._prepared(sent, answer, now_s)
+            case Tokenize():
+                self._tokenized(sent, answer)
+            case _:
+                self.lane.packed(sent.action.call, answer)
+
+    def _prepared(self, sent: _Sent, answer: PrepareAnswer, now_s: float) -> None:
+        assert isinstance(sent.action, Prepare)
+        pool = self._pool_of(sent.action.worker)
+        pool.busy_s += answer.report.busy_s
+        if self._raised(sent, answer.report):
+            return
+        pool.finished += len(answer.items)
+        self.tally.prepared += len(answer.items)
+        self.tally.fetched_bytes += answer.fetched_bytes
+        sizes = zip(pool.spec.views, sent.handles, answer.sizes_bytes, strict=True)
+        blocks = {view: Block(handle, size) for view, handle, size in sizes if size}
+        sent.handles = ()
+        items = [self._claim(lease, item) for lease, item in zip(sent.action.leases, answer.items, strict=True)]
+        self.lane.prepared(sent.action.call, items, blocks, now_s)
+
+    def _claim(self, lease: Lease, item: PreparedItem) -> PreparedItem:
+        """An item whose bytes show another modality: void here if another lane takes it, else a letter."""
+        entry = self.lane.core.ledger.entry(lease.reference.origin)
+        if item.elsewhere is None or entry is None:
+            return item
+        return replace(item, ended=self._claims.judge(entry.message.topic, item.elsewhere, self._modality))
+
+    def _tokenized(self, sent: _Sent, answer: TokenizeAnswer) -> None:
+        assert isinstance(sent.action, Tokenize)
+        pool = self._pool_of(sent.action.worker)
+        pool.busy_s += answer.report.busy_s
+        if self._raised(sent, answer.report):
+            return
+        if pool is not self._stage_pools["prepare"]:
+            pool.finished += len(sent.action.items)
+        product = sent.action.product
+        self.tally.tokens[product] = self.tally.tokens.get(product, 0) + answer.tokens
+        self.lane.tokenized(sent.action.call, Block(sent.handles[0], answer.size_bytes))
+
+    def _raised(self, sent: _Sent, report: CallReport) -> bool:
+        if report.failure is None:
+            return False
+        if report.stops:
+            raise InvariantError(f"{report.failure.code}: {report.failure.message}\n{report.failure.stack}")
+        blame = self.lane.failed(sent.action.call, CallFailure.RAISED, report.failure)
+        _log.warning("operator raised", action=type(sent.action).__name__, blame=blame, error=report.failure.message)
+        return True
+
+    def _failed(self, sent: _Sent, error: Exception, now_s: float) -> None:
+        """A call that brought no answer: its actor died, an argument is lost, or a packer raised."""
+        action = sent.action
+        if isinstance(action, Pack | Seal | Forget):
+            self._packer_failed(sent, error, now_s)
+            return
+        if isinstance(error, DIED):
+            how = CallFailure.WORKER_LEFT if _blameless(error) else CallFailure.WORKER_DIED
+            self._lose_worker(action.worker)
+        elif isinstance(error, ray.exceptions.OutOfMemoryError):
+            how = CallFailure.WORKER_LEFT
+            self._lose_worker(action.worker)
+        elif isinstance(error, LOST):
+            how = CallFailure.VALUE_LOST
+        else:
+            raise error
+        blame = self.lane.failed(action.call, how, Failure("worker.died", "worker", _brief(error)))
+        _log.warning("call failed", worker=action.worker, how=how, blame=blame, error=_brief(error))
+
+    def _packer_failed(self, sent: _Sent, error: Exception, now_s: float) -> None:
+        assert isinstance(sent.action, Pack | Seal | Forget)
+        packer = sent.action.packer
+        cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
+        if isinstance(error, DIED):
+            _log.warning("packer died", packer=packer, error=_brief(error))
+            self.lane.packer_lost(packer)
+            self._packers[packer] = self._start_packer(packer)
+        elif isinstance(cause, MediatokError) and cause.disposition is Disposition.RETRY:
+            sent.tries += 1
+            due_s = now_s + backoff_s(sent.tries, self._rng)
+            _log.warning("packer tries again", packer=packer, tries=sent.tries, error=_brief(cause))
+            heapq.heappush(self._later, (due_s, sent.action.call, sent))
+        else:
+            raise cause if isinstance(cause, MediatokError) else error
+
+    # --- actors ---
+
+    def _warmed(self, ref: Any) -> None:  # noqa: ANN401
+        pool, name = self._warming.pop(ref)
+        worker = pool.workers[name]
+        try:
+            pool.warmed(worker)
+        except ray.exceptions.RayTaskError as error:
+            cause = error.cause
+            raise (cause if isinstance(cause, MediatokError) else error) from error
+        except DIED as error:
+            if getattr(error, "actor_init_failed", False):
+                raise InvariantError(f"{name} can't start: {error}") from error
+            _log.error("worker died while starting", worker=name, error=_brief(error))
+            pool.discard(name)
+            pool.deaths += 1
+            return
+        self.lane.worker_ready(name, pool.spec.stages)
+
+    def _lose_worker(self, name: str) -> None:
+        self.lane.core.workers.remove(name)
+        pool = self._pool_of(name)
+        if name in pool.workers:
+            pool.deaths += 1
+            pool.discard(name)
+            self.start_worker(pool)
+
+    def _pool_of(self, worker: str) -> Pool:
+        prefix = worker.rpartition("/")[0]
+        return next(pool for pool in self.pools if pool.name == prefix)
+
+    def _start_packer(self, name: str) -> Any:  # noqa: ANN401
+        return PackerActor.options(num_cpus=0, num_gpus=0).remote(self._make_packer[name])
+
+    def stop(self) -> None:
+        """Stop every actor of this lane."""
+        for pool in self.pools:
+            pool.stop()
+        for actor in self._packers.values():
+            ray.kill(actor, no_restart=True)
+
+
+def _blameless(error: Exception) -> bool:
+    """Whether the node went, not the process: no batch is to blame for that."""
+    return bool(getattr(error, "preempted", False)) or (
+        "node" in str(error).lower() and "node died" in str(error).lower()
+    )
+
+
+def _brief(error: BaseException) -> str:
+    """The first line that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:300]

@@ -1,0 +1,155 @@
+"""One lane as it runs: its source, its state machine, its driver."""
+
+from __future__ import annotations
+
+import structlog
+
+from operators.errors import InvariantError, ProductSupersededError, SourceUnavailableError, StopError
+from pipeline.flow.lane import Lane
+from pipeline.graph import LanePlan
+from pipeline.lake.proposal import Reason
+from pipeline.records import Sealed, SourcePartition
+from pipeline.runtime.desk import CommitResult, LakeDesk
+from pipeline.runtime.driver import LaneDriver
+from pipeline.runtime.intake import Intake
+from pipeline.source.base import Source
+from pipeline.source.events import Assigned, EndReached, Event, Exhausted, Hole, Lost, Messages, Revoked
+
+POLL_MESSAGES = 500
+
+_log = structlog.get_logger(__name__)
+
+
+class LaneRun:
+    """See the module. A lane that stops with an error drains; the others go on."""
+
+    def __init__(
+        self, plan: LanePlan, lane: Lane, driver: LaneDriver, source: Source, intake: Intake, desk: LakeDesk
+    ) -> None:
+        self.name = plan.name
+        self.plan = plan
+        self.lane = lane
+        self.driver = driver
+        self.source = source
+        self.error: StopError | None = None
+        self.admitted = 0
+        self.done_messages = 0
+        self._intake = intake
+        self._desk = desk
+        self._paused = False
+        self._assigned: set[SourcePartition] = set()
+        self._at_end: set[SourcePartition] = set()
+        self._exhausted = False
+        self.paused_times = 0
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to read and nothing on its way to a packer."""
+        at_end = self._exhausted or (bool(self._assigned) and self._assigned <= self._at_end)
+        return self.error is not None or (at_end and not self.lane.works)
+
+    @property
+    def paused(self) -> bool:
+        """Whether its partitions are paused."""
+        return self._paused
+
+    @property
+    def lag(self) -> int:
+        """Messages that the source has and this lane has not read."""
+        return sum(self.source.lag().values())
+
+    def poll(self, now_s: float) -> None:
+        """Take what the source has, unless the lane is full; keeps the group membership alive either way."""
+        if self.error is not None:
+            return
+        holds_back = self.lane.holds_back()
+        if holds_back != self._paused:
+            self._paused = holds_back
+            self.paused_times += holds_back
+            (self.source.pause if holds_back else self.source.resume)()
+            _log.info("source paused" if holds_back else "source resumed", lane=self.name)
+        try:
+            for event in self.source.poll(POLL_MESSAGES, 0.0):
+                self._take(event, now_s)
+        except SourceUnavailableError as error:
+            _log.warning("source unavailable", lane=self.name, error=str(error))
+        except StopError as error:
+            self._stop(error)
+
+    def step(self, now_s: float) -> int:
+        """Send what can be sent."""
+        return self.driver.step(now_s)
+
+    def drain(self, *, abandon: bool) -> None:
+        """Take nothing more; with `abandon`, drop what no worker has begun."""
+        self.lane.draining = True
+        if abandon:
+            dropped = self.lane.abandon_queued()
+            _log.info("draining", lane=self.name, dropped_unbegun=dropped)
+
+    def take_sealed(self) -> tuple[Sealed, ...]:
+        """What may be committed: nothing while it isn't certain that the topic is still the one that was read."""
+        if self.error is not None:
+            return self.lane.take_sealed()
+        try:
+            self.source.recheck()
+        except SourceUnavailableError as error:
+            _log.warning("commit waits for the broker", lane=self.name, error=str(error))
+            return ()
+        except StopError as error:
+            discarded = self.lane.take_sealed()
+            self.lane.revoke(self._assigned)
+            self._stop(error)
+            _log.error("read from a topic that is gone: discarded", lane=self.name, parts=len(discarded))
+            return ()
+        return self.lane.take_sealed()
+
+    def committed(self, result: CommitResult) -> None:
+        """The lake has settled a proposal: what it has is done, what it has not is done again.
+
+        Raises:
+            ProductSupersededError: a product of this lane was closed by a higher revision elsewhere.
+        """
+        for part in result.parts:
+            if part.sealed.product not in self.lane.views:
+                continue
+            if part.reason is Reason.PRODUCT_CLOSED:
+                raise ProductSupersededError(f"{part.sealed.product}: a higher revision runs elsewhere; stopping")
+            self.done_messages += self.lane.settled(part.sealed.product, part.settled)
+            self.lane.redo(part.sealed.product, part.unsettled)
+        mine = {log: offset for log, offset in result.positions.items() if log in self._assigned}
+        if mine and self.error is None:
+            self.source.advise(mine)
+
+    def close(self) -> None:
+        """Leave the group and stop the actors."""
+        self.source.close()
+        self.driver.stop()
+
+    def _take(self, event: Event, now_s: float) -> None:
+        match event:
+            case Messages(messages=messages):
+                for message in messages:
+                    products = self._desk.owed(message.log, message.origin.offset, self.plan.keys)
+                    self.lane.admit(message, self._intake.items(message), products, now_s)
+                    self._at_end.discard(message.log)
+                self.admitted += len(messages)
+            case Hole(log=log, start=start, end=end):
+                self.lane.hole(log, start, end, self.plan.keys)
+            case Assigned(logs=logs):
+                self._assigned |= set(logs)
+                self._at_end -= set(logs)
+            case Revoked(logs=logs) | Lost(logs=logs):
+                self._assigned -= set(logs)
+                self.lane.revoke(logs)
+            case EndReached(log=log):
+                self._at_end.add(log)
+            case Exhausted():
+                self._exhausted = True
+            case _:
+                raise InvariantError(f"unknown event {event}")
+
+    def _stop(self, error: StopError) -> None:
+        _log.error("lane stopped", lane=self.name, code=error.code, error=str(error))
+        self.error = error
+        self.lane.draining = True

@@ -1,0 +1,120 @@
+"""One pool of a lane's actors: starts them, knows which are warm, lets them go. How many is decided elsewhere."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import ray
+import structlog
+
+from pipeline.runtime.actors import StageActor
+from pipeline.runtime.worker import WorkerInfo, WorkerSpec
+
+_log = structlog.get_logger(__name__)
+
+
+class WorkerState(StrEnum):
+    """A worker's life."""
+
+    STARTING = "starting"
+    READY = "ready"
+    RETIRING = "retiring"
+
+
+@dataclass(slots=True)
+class Worker:
+    """An actor of a pool.
+
+    Attributes:
+        warm: answers when it can take calls.
+        gpus: ids that Ray gave it.
+    """
+
+    name: str
+    actor: Any
+    warm: Any
+    state: WorkerState
+    since_s: float
+    info: WorkerInfo | None = None
+    gpus: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Pool:
+    """See the module.
+
+    Attributes:
+        name: "<lane>/<pool>", e.g. "image/workers".
+        cpus: of one worker, as Ray accounts them.
+        busy_s: computed since `take_work`.
+        finished: items finished since then.
+        deaths: workers that ended without being asked.
+    """
+
+    name: str
+    spec: WorkerSpec
+    cpus: float
+    workers: dict[str, Worker] = field(default_factory=dict[str, Worker])
+    busy_s: float = 0.0
+    finished: int = 0
+    deaths: int = 0
+    _numbers: Any = field(default_factory=lambda: itertools.count(1))
+
+    def count(self, state: WorkerState) -> int:
+        """Workers in this state."""
+        return sum(worker.state is state for worker in self.workers.values())
+
+    def start(self) -> Worker:
+        """One worker more; it is of use once its `warm` answers."""
+        name = f"{self.name}/{next(self._numbers)}"
+        actor: Any = StageActor.options(num_cpus=self.cpus, num_gpus=self.spec.gpus).remote(self.spec)
+        worker = Worker(name, actor, actor.info.remote(), WorkerState.STARTING, time.monotonic())
+        self.workers[name] = worker
+        return worker
+
+    def warmed(self, worker: Worker) -> None:
+        """Its `warm` has answered.
+
+        Raises:
+            Exception: what its start failed with.
+        """
+        info, worker.gpus = ray.get(worker.warm)
+        worker.info = info
+        worker.state = WorkerState.READY
+        _log.info(
+            "worker ready",
+            worker=worker.name,
+            pid=info.pid,
+            device=info.device,
+            gpus=list(worker.gpus),
+            start_s=round(time.monotonic() - worker.since_s, 2),
+        )
+
+    def to_retire(self, count: int) -> list[Worker]:
+        """Choose `count` workers to let go: those that have not warmed up first."""
+        order = sorted(
+            (worker for worker in self.workers.values() if worker.state is not WorkerState.RETIRING),
+            key=lambda worker: (worker.state is WorkerState.READY, -worker.since_s),
+        )
+        return order[:count]
+
+    def discard(self, name: str) -> None:
+        """Stop a worker, dead or alive, and forget it."""
+        worker = self.workers.pop(name, None)
+        if worker is not None:
+            ray.kill(worker.actor, no_restart=True)
+
+    def take_work(self) -> tuple[int, float]:
+        """Items finished, and seconds computed for them, since the last time this was asked."""
+        work = (self.finished, self.busy_s)
+        self.finished, self.busy_s = 0, 0.0
+        return work
+
+    def stop(self) -> None:
+        """Stop them all."""
+        for name in list(self.workers):
+            self.discard(name)

@@ -1,0 +1,211 @@
+"""What runs inside a lane's actors, without Ray: prepare and tokenize, answered as plain records.
+
+An actor that serves several stages is fused: on a small host one process decodes and tokenizes, and windows stay in
+the memory of the machine.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from operators.decode import ImageLimits, OnDamage
+from operators.errors import Disposition, InvariantError, MediatokError, TokenizeFailedError
+from operators.records import EmptyReason, Failure, Modality, TokenBatch, VoidReason, WindowBatch
+from operators.tokenize import registry
+from operators.tokenize.base import Tokenizer
+from pipeline.config import FetchConfig
+from pipeline.fetch import Fetcher, FetchLimits, FetchPolicy
+from pipeline.flow.calls import Lease, PreparedItem, RowSpan
+from pipeline.flow.prepare_stage import PREPARE
+from pipeline.runtime.prepare import Failed, ItemReport, NotMine, Preparer
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSpec:
+    """All that an actor needs to know to become a worker.
+
+    Attributes:
+        stages: that it serves: "prepare" and product keys.
+        views: keys of the views that prepare cuts, in the order in which its batches are returned.
+        tokenizers: by product key, the registry's name and options.
+        storage: fsspec's options by scheme, secrets resolved.
+        threads: that torch may use.
+        gpus: its share; 0 hides all devices from it.
+    """
+
+    lane: str
+    modality: Modality
+    stages: tuple[str, ...]
+    views: tuple[str, ...]
+    tokenizers: Mapping[str, tuple[str, Mapping[str, Any]]]
+    fetch: FetchConfig
+    storage: Mapping[str, Mapping[str, Any]]
+    on_damage: str
+    threads: int
+    gpus: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """Where a worker runs: what it says once it is warm.
+
+    Attributes:
+        device: that its tokenizers are on.
+        visible: CUDA_VISIBLE_DEVICES as the process sees it.
+    """
+
+    pid: int
+    device: str
+    visible: str
+    warm_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class CallReport:
+    """What every call says of itself; an operator's error is a record here, so that nothing unpicklable travels.
+
+    Attributes:
+        busy_s: computing, without waiting for arguments.
+        failure: the whole call came to nothing.
+        stops: the failure ends the run.
+    """
+
+    busy_s: float
+    failure: Failure | None = None
+    stops: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareAnswer:
+    """A prepare call's answer; its batches travel beside it, one a view.
+
+    Attributes:
+        items: one a lease, in order.
+        sizes_bytes: of the batches, in the order of `WorkerSpec.views`.
+        fetched_bytes: of content.
+    """
+
+    report: CallReport
+    items: tuple[PreparedItem, ...] = ()
+    sizes_bytes: tuple[int, ...] = ()
+    fetched_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizeAnswer:
+    """A tokenize call's answer; its batch travels beside it."""
+
+    report: CallReport
+    size_bytes: int = 0
+    tokens: int = 0
+
+
+class StageWorker:
+    """See the module. One thread calls it."""
+
+    def __init__(self, spec: WorkerSpec) -> None:
+        started_s = time.monotonic()
+        self._spec = spec
+        self._preparer: Preparer | None = None
+        if PREPARE in spec.stages:
+            self._preparer = make_preparer(spec)
+        self._tokenizers: dict[str, Tokenizer] = {}
+        self._device = "cpu"
+        keys = [stage for stage in spec.stages if stage != PREPARE]
+        if keys:
+            self._device = _device(spec)
+            for key in keys:
+                name, options = spec.tokenizers[key]
+                self._tokenizers[key] = registry.build(name, options).to(self._device)
+        self._warm_s = time.monotonic() - started_s
+
+    def info(self) -> WorkerInfo:
+        """Where it runs."""
+        return WorkerInfo(os.getpid(), self._device, os.environ.get("CUDA_VISIBLE_DEVICES", ""), self._warm_s)
+
+    def prepare(self, leases: Sequence[Lease]) -> tuple[PrepareAnswer, tuple[WindowBatch | None, ...]]:
+        """Fetch, decode and cut; batches in the order of the spec's views (None where nothing was cut)."""
+        assert self._preparer is not None
+        started_s = time.perf_counter()
+        nothing = (None,) * len(self._spec.views)
+        try:
+            reports, batches = self._preparer.prepare(leases)
+            items = tuple(_prepared(report) for report in reports)
+        except Exception as error:  # noqa: BLE001  becomes a record: an operator's error must not end its actor
+            return PrepareAnswer(_report(error, "prepare.failed", started_s)), nothing
+        ordered = tuple(batches.get(view) for view in self._spec.views)
+        sizes_bytes = tuple(0 if batch is None else batch.size_bytes for batch in ordered)
+        fetched_bytes = sum(item.facts.size_bytes for item in items if item.facts is not None)
+        report = CallReport(time.perf_counter() - started_s)
+        return PrepareAnswer(report, items, sizes_bytes, fetched_bytes), ordered
+
+    def tokenize(
+        self, product: str, rows: Sequence[tuple[int, int]], batches: Sequence[WindowBatch]
+    ) -> tuple[TokenizeAnswer, TokenBatch | None]:
+        """Tokenize rows [start, stop) of each batch, end to end."""
+        started_s = time.perf_counter()
+        try:
+            windows = WindowBatch.join([b.rows(*span) for b, span in zip(batches, rows, strict=True)])
+            tokens = _checked(self._tokenizers[product].tokenize(windows), len(windows))
+        except Exception as error:  # noqa: BLE001  becomes a record: an operator's error must not end its actor
+            return TokenizeAnswer(_report(error, TokenizeFailedError.code, started_s)), None
+        report = CallReport(time.perf_counter() - started_s)
+        return TokenizeAnswer(report, tokens.size_bytes, int(tokens.n_tokens.sum())), tokens
+
+
+def make_preparer(spec: WorkerSpec, concurrency: int | None = None) -> Preparer:
+    """A lane's fetcher, decoder and views, from its config."""
+    fetch = spec.fetch
+    fetcher = Fetcher(
+        FetchLimits(max_object_bytes=fetch.max_object_bytes, retry_budget_s=fetch.retry_s),
+        FetchPolicy(
+            schemes=frozenset(fetch.schemes),
+            places=tuple(fetch.places),
+            roots=tuple(str(root.absolute()) for root in fetch.roots),
+            allow_private_addresses=fetch.allow_private_addresses,
+        ),
+        spec.storage,
+    )
+    limits = ImageLimits(max_pixels=fetch.max_pixels)
+    return Preparer(fetcher, spec.modality, spec.views, limits, OnDamage(spec.on_damage), concurrency)
+
+
+def _prepared(report: ItemReport) -> PreparedItem:
+    match report.ended:
+        case Failed(failure=failure, disposition=disposition):
+            if disposition is Disposition.STOP:
+                raise InvariantError(f"{failure.code}: {failure.message}")
+            return PreparedItem(report.facts, ended=failure, transient=disposition is Disposition.RETRY)
+        case NotMine(modality=modality):
+            return PreparedItem(report.facts, ended=VoidReason.NOT_MINE, elsewhere=modality)
+        case EmptyReason():
+            return PreparedItem(report.facts, ended=report.ended)
+        case None:
+            rows = {view: RowSpan(cut.row, cut.windows) for view, cut in report.cuts.items()}
+            return PreparedItem(report.facts, rows, report.cursor)
+
+
+def _report(error: Exception, code: str, started_s: float) -> CallReport:
+    busy_s = time.perf_counter() - started_s
+    if isinstance(error, MediatokError):
+        return CallReport(busy_s, error.failure(), error.disposition is Disposition.STOP)
+    wrapped = TokenizeFailedError(f"{type(error).__name__}: {error}").with_traceback(error.__traceback__)
+    failure = wrapped.failure()
+    return CallReport(busy_s, Failure(code, code.partition(".")[0], failure.message, failure.stack))
+
+
+def _checked(tokens: TokenBatch, windows: int) -> TokenBatch:
+    if len(tokens) != windows:
+        raise TokenizeFailedError(f"{windows} windows gave {len(tokens)} token sequences")
+    return tokens
+
+
+def _device(spec: WorkerSpec) -> str:
+    import torch
+
+    torch.set_num_threads(spec.threads)
+    return "cuda:0" if spec.gpus > 0 and torch.cuda.is_available() else "cpu"
