@@ -156,6 +156,9 @@ class Sealed:
         shards: none where all of these messages were empty, letters or void; several where one message is large.
         covers: the messages whose items all have their outcome here.
         voids: how many items were void, by reason.
+        voided: in which messages those items were, one entry for each further item of a message: what keeps the
+            count right when another commit has some of these messages already. May be left out where nothing but
+            voids of one reason is covered here, one to a message.
         closes_letters: a replay: its rows close open letters and gain no coverage.
     """
 
@@ -166,6 +169,7 @@ class Sealed:
     empties: tuple[Empty, ...] = ()
     voids: Mapping[VoidReason, int] = field(default_factory=dict[VoidReason, int])
     closes_letters: bool = False
+    voided: tuple[tuple[VoidReason, Span], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

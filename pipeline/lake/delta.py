@@ -1,0 +1,121 @@
+"""One version of the lake's log: what it adds to everything before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from operators.records import VoidReason
+from pipeline.lake.paths import base_of
+from pipeline.records import Product, Shard, SourcePartition, Span
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A product begins; the one of the same name that ran until now ends.
+
+    Attributes:
+        lane: that feeds it.
+        closes: key of the predecessor, whose coverage it inherits by reference; filled by the commit.
+    """
+
+    product: Product
+    lane: str
+    closes: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The `from` of a log in a product (key): what lies below is not owed. Committed before anything is dispatched."""
+
+    product: str
+    log: SourcePartition
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProductSpan:
+    """Some messages in one product (key)."""
+
+    product: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Messages given up for a product (key) on purpose: they count as void."""
+
+    product: str
+    span: Span
+    reason: VoidReason = VoidReason.EXPIRED
+
+
+@dataclass(frozen=True, slots=True)
+class VoidCount:
+    """How many items were void in a product (key)."""
+
+    product: str
+    reason: VoidReason
+    items: int
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeFile:
+    """A file of letters and empties of one product (key).
+
+    Attributes:
+        letters: how many letters it holds (items).
+        empties: how many empties it holds (items).
+        open: the messages that have letters in it. Such a letter is open until its message is closed or
+            another file holds letters of it.
+    """
+
+    product: str
+    path: str
+    letters: int
+    empties: int
+    open: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """One log version.
+
+    Attributes:
+        version: N; the log has every one from 1 on.
+        base: the least version that a writer of any file named here knew; `version - 1` where none is named.
+        commit_id: unique to the try: who finds it at N knows that this very delta was committed.
+        writer: who committed; for people, never for decisions.
+        committed_at_ms: by the committer's clock, UTC; for people.
+        covers: the messages that are done by this delta.
+        closings: the messages whose open letters are closed. Closings come before `outcomes` open letters.
+        min_base: from now on nothing older than this may be added (vacuum).
+    """
+
+    version: int
+    base: int
+    commit_id: str
+    writer: str
+    committed_at_ms: int
+    openings: tuple[Opening, ...] = ()
+    starts: tuple[Start, ...] = ()
+    shards: tuple[Shard, ...] = ()
+    covers: tuple[ProductSpan, ...] = ()
+    outcomes: tuple[OutcomeFile, ...] = ()
+    voids: tuple[VoidCount, ...] = ()
+    closings: tuple[ProductSpan, ...] = ()
+    skips: tuple[Skip, ...] = ()
+    min_base: int | None = None
+
+    @property
+    def paths(self) -> Iterator[str]:
+        """The data and outcome files that it adds."""
+        yield from (shard.path for shard in self.shards)
+        yield from (file.path for file in self.outcomes)
+
+    @property
+    def oldest_base(self) -> int:
+        """What `base` must be."""
+        return min((base_of(path) for path in self.paths), default=self.version - 1)

@@ -1,0 +1,166 @@
+"""What goes into a commit and what comes out of it: proposal, actions, events, results."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from operators.errors import StopError
+from pipeline.lake.delta import Delta, Opening, OutcomeFile, Skip, Start
+from pipeline.lake.store import CreateAnswer
+from pipeline.records import Empty, Letter, Sealed, Shard, Span
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """What a coordinator wants committed, all of it in one version.
+
+    Attributes:
+        sealed: what packers finished.
+        openings: products to open; those that run already are no-ops.
+        starts: `from`s; where one is committed already, that one stands.
+        skips: gaps accepted as lost.
+        min_base: vacuum's floor.
+    """
+
+    sealed: tuple[Sealed, ...] = ()
+    openings: tuple[Opening, ...] = ()
+    starts: tuple[Start, ...] = ()
+    skips: tuple[Skip, ...] = ()
+    min_base: int | None = None
+
+
+class Verdict(StrEnum):
+    """What became of one `Sealed`."""
+
+    ADMITTED = "admitted"
+    FILTERED = "filtered"
+    REFUSED = "refused"
+
+
+class Reason(StrEnum):
+    """Why."""
+
+    NEW = "new"
+    ALREADY_COVERED = "already_covered"
+    TWICE_IN_DELTA = "twice_in_delta"
+    LETTER_NOT_OPEN = "letter_not_open"
+    PRODUCT_CLOSED = "product_closed"
+    BASE_TOO_OLD = "base_too_old"
+
+
+@dataclass(frozen=True, slots=True)
+class PartResult:
+    """What became of one `Sealed`.
+
+    Attributes:
+        sealed: as proposed.
+        admitted: its messages that this version brought.
+        settled: its messages that are in the lake now, whoever brought them: nothing is owed for them.
+        unsettled: its messages that are not: they must be done again (by whom, `reason` says).
+    """
+
+    sealed: Sealed
+    verdict: Verdict
+    reason: Reason
+    admitted: tuple[Span, ...]
+    settled: tuple[Span, ...]
+    unsettled: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FilterShard:
+    """Do: make a copy of a shard without the rows of some messages; answer `ShardFiltered`.
+
+    Attributes:
+        base: goes into the new file's name.
+    """
+
+    shard: Shard
+    drop: tuple[Span, ...]
+    base: int
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOutcomes:
+    """Do: write these to one new file; answer `OutcomesWritten`."""
+
+    product: str
+    letters: tuple[Letter, ...]
+    empties: tuple[Empty, ...]
+    base: int
+
+
+@dataclass(frozen=True, slots=True)
+class CreateVersion:
+    """Do: create this log file exclusively; answer `CreateAnswered`."""
+
+    version: int
+    path: str
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReadVersion:
+    """Do: read this log file; answer `VersionRead`."""
+
+    version: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Done.
+
+    Attributes:
+        version: of the lake now.
+        delta: what was added; None where all was there already.
+        parts: one a `Sealed`, in the proposal's order.
+        closed_products: keys in the proposal that are not open (any more): their runs are superseded.
+    """
+
+    version: int
+    delta: Delta | None
+    parts: tuple[PartResult, ...]
+    closed_products: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Done: nothing was committed and the run must stop."""
+
+    error: StopError
+
+
+Action = FilterShard | WriteOutcomes | CreateVersion | ReadVersion | Committed | Refused
+
+
+@dataclass(frozen=True, slots=True)
+class ShardFiltered:
+    """The new shard, the same one where nothing had to go, or None where no row is left."""
+
+    shard: Shard | None
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomesWritten:
+    """The file as the delta shall name it."""
+
+    file: OutcomeFile
+
+
+@dataclass(frozen=True, slots=True)
+class CreateAnswered:
+    """What the store said."""
+
+    answer: CreateAnswer
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRead:
+    """The log file's bytes; None where there is no such file."""
+
+    body: bytes | None
+
+
+Event = ShardFiltered | OutcomesWritten | CreateAnswered | VersionRead
