@@ -322,10 +322,9 @@ class Commit:
         assert sent is not None
         if body is None:
             return self._send(sent)
-        found = parse_delta(body)
-        if self._rules.is_mine(found, sent):
-            self._state.apply(found)
-            return self._committed(found)
+        if self._rules.is_mine(parse_delta(body), sent):
+            self._state.apply(sent)
+            return self._committed(sent)
         return self._catch_up(body)
 
     def _catch_up(self, body: bytes | None) -> Action:

@@ -163,9 +163,9 @@ class Committer:
 
     def step(self) -> None:
         if self.machine is None or self.action is None:
-            self.begin()
-            return
-        self.action = self.machine.handle(self.world.do(self.action))
+            self.action = self.begin()
+        else:
+            self.action = self.machine.handle(self.world.do(self.action))
         if isinstance(self.action, Refused):
             raise self.action.error
         if isinstance(self.action, Committed):
@@ -175,7 +175,7 @@ class Committer:
             self.machine = None
             self.done = not self.wants
 
-    def begin(self) -> None:
+    def begin(self) -> Action:
         rng, world = self.world.rng, self.world
         chosen = sorted(rng.sample(sorted(self.wants), rng.randint(1, len(self.wants))))
         again = sorted(rng.sample(chosen, rng.randint(0, len(chosen))))  # two packers with the same messages
@@ -188,7 +188,7 @@ class Committer:
             now_ms=lambda: 0,
             rules=self.rules,
         )
-        self.action = self.machine.begin()
+        return self.machine.begin()
 
     def sealed(self, offsets: tuple[int, ...]) -> Sealed:
         """Offset mod 4 says what a message becomes: rows, rows, a letter, void."""
