@@ -24,20 +24,17 @@ from operators.pack.rows import TokenizedSegment, waiting_rows
 from operators.pack.schema import product_schema
 from operators.pack.shard import BATCH_BYTES, row_sizes, write_shard
 from operators.pack.spool import Spool, full_disk_stops
-from operators.records import TokenBatch, VoidReason
+from operators.records import TokenBatch
 from pipeline.flow.assembly import Assembler, StoredRow, WholeMessage
 from pipeline.flow.calls import SealReason
+from pipeline.flow.sealing import sealed_of
 from pipeline.records import (
     Delivery,
-    Empty,
-    Letter,
     PackReport,
     Product,
     Sealed,
     Shard,
     SourcePartition,
-    Span,
-    ranges_of,
 )
 
 Upload = Callable[[Path, str, bytes, str], str]
@@ -221,7 +218,7 @@ class Packer:
                 if messages:
                     taken.append((product, messages))
                     rows = PlacedRows.of_items([item.rows for message in messages for item in message.items])
-                    sealed.append(_sealed(product, messages, self._write(product, rows)))
+                    sealed.append(sealed_of(product, messages, self._write(product, rows)))
                     uploaded.append(rows)
         except BaseException:
             for product, messages in taken:
@@ -273,19 +270,3 @@ def _segment(delivery: Delivery) -> TokenizedSegment:
 def _shard_order(delivery: Delivery) -> tuple[str, int, int, int, int]:
     origin = delivery.reference.origin
     return origin.source_id, origin.partition, origin.offset, origin.item, delivery.windows[0].start
-
-
-def _sealed(product: str, messages: Sequence[WholeMessage], shards: tuple[Shard, ...]) -> Sealed:
-    """What these messages came to."""
-    offsets: dict[SourcePartition, list[int]] = {}
-    for message in messages:
-        offsets.setdefault(message.log, []).append(message.offset)
-    endings = [item.ended for message in messages for item in message.items]
-    return Sealed(
-        product=product,
-        shards=shards,
-        covers=tuple(Span(log, ranges_of(held)) for log, held in offsets.items()),
-        letters=tuple(ending for ending in endings if isinstance(ending, Letter)),
-        empties=tuple(ending for ending in endings if isinstance(ending, Empty)),
-        voids=dict(Counter(ending for ending in endings if isinstance(ending, VoidReason))),
-    )

@@ -157,6 +157,7 @@ def test_outcomes_without_rows_are_sealed_without_shards(setup: Setup):
         letters=(letter(0),),
         empties=(empty,),
         voids={VoidReason.HOLE: 2, VoidReason.TOMBSTONE: 1},
+        voided=sealed.voided,
     )
     assert setup.lake.calls == []
 
