@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +44,7 @@ class PlacedRows:
     @staticmethod
     def of_items(items: Sequence[Sequence[tuple[int, int, int]]]) -> PlacedRows:
         """Rows of whole items in order, each as (slot, row, size_bytes)."""
-        flat = np.asarray([row for item in items for row in item], np.int64).reshape(-1, 3)
+        flat = np.fromiter(chain.from_iterable(chain.from_iterable(items)), np.int64).reshape(-1, 3)
         counts = np.fromiter((len(item) for item in items), np.int32, len(items))
         firsts = np.repeat(np.cumsum(counts) - counts, counts)
         index = (np.arange(len(flat)) - firsts).astype(np.int32)

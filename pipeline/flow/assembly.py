@@ -66,6 +66,9 @@ class Acceptance:
     released: tuple[StoredRow, ...] = ()
 
 
+_ACCEPTED = Acceptance(Verdict.ACCEPTED)
+
+
 @dataclass(frozen=True, slots=True)
 class WholeItem:
     """An item with its outcome.
@@ -197,7 +200,8 @@ class Assembler:
         """All whole messages of a product, ascending by log and offset. They count as taken."""
         shelf = self._shelf(product)
         keys = sorted(shelf.whole)
-        messages = [_whole(key, shelf.waiting.pop(key)) for key in keys]
+        logs = {key[:2]: SourcePartition(*key[:2]) for key in keys}
+        messages = [_whole(logs[key[:2]], key[2], shelf.waiting.pop(key)) for key in keys]
         for key in keys:
             shelf.taken.setdefault(key[:2], BitMap64()).add(key[2])
         shelf.whole.clear()
@@ -276,6 +280,8 @@ class Assembler:
             raise InvariantError(f"{delivery.reference.origin} in {delivery.product} has {counts} and no other ending")
         part.whole = len(part.rows) == part.total
         nothing_new = len(repeated) == len(brought) and not is_news
+        if not repeated and not nothing_new:
+            return _ACCEPTED
         return Acceptance(Verdict.DUPLICATE if nothing_new else Verdict.ACCEPTED, tuple(repeated))
 
     @staticmethod
@@ -290,10 +296,9 @@ class Assembler:
         shelf.whole_bytes -= shelf.whole.pop(key, 0)
 
 
-def _whole(key: _MessageKey, message: _Message) -> WholeMessage:
-    source_id, partition, offset = key
+def _whole(log: SourcePartition, offset: int, message: _Message) -> WholeMessage:
     items = tuple(
         WholeItem(item, part.attempt, tuple(row for _, row in sorted(part.rows.items())), part.ended)
         for item, part in sorted(message.parts.items())
     )
-    return WholeMessage(SourcePartition(source_id, partition), offset, items)
+    return WholeMessage(log, offset, items)
