@@ -11,6 +11,11 @@ def count(number: int | None) -> str:
     return "–" if number is None else f"{number:,}"
 
 
+def compact(number: int | None, limit: int = 10_000_000) -> str:
+    """Like `count`, but shortened from `limit` on."""
+    return count(number) if number is None or number < limit else short(number)
+
+
 def size(number_bytes: float) -> str:
     """5_000_000 -> "4.8 MiB"."""
     return _scaled(number_bytes, 1024.0, _BINARY)
@@ -51,3 +56,11 @@ def duration(seconds: float | None) -> str:
     if days:
         return f"{days} d {hours:02}:{minutes:02}"
     return f"{hours}:{minutes:02}:{rest_s:02}" if hours else f"{minutes}:{rest_s:02}"
+
+
+def middle(text: str, width: int) -> str:
+    """At most `width` characters, the middle left out: the end of a URI says most."""
+    if len(text) <= width:
+        return text
+    head = (width - 1) // 3
+    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
