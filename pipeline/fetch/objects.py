@@ -117,10 +117,16 @@ class S3Store(ObjectStore):
         if not bucket or not key:
             raise ReferenceMalformedError(f"uri: {reference.uri!r} names no bucket and key")
         filesystem = cast("AsyncFileSystem", self._made())
-        run = cast("Callable[..., Fetched]", sync)  # annotated as if it gave nothing
-        return run(filesystem.loop, self._get, filesystem, bucket, key, reference, timeout=self.limits.total_timeout_s)
+        run = cast("Callable[..., tuple[bytes, str, str | None]]", sync)  # annotated as if it gave nothing
+        # The loop's one thread serves all fetches: what takes time, such as hashing, is done in this one.
+        content, version, content_type = run(
+            filesystem.loop, self._get, filesystem, bucket, key, reference, timeout=self.limits.total_timeout_s
+        )
+        return fetched(check_range(reference, content), version, content_type)
 
-    async def _get(self, filesystem: S3FileSystem, bucket: str, key: str, reference: MediaReference) -> Fetched:
+    async def _get(
+        self, filesystem: S3FileSystem, bucket: str, key: str, reference: MediaReference
+    ) -> tuple[bytes, str, str | None]:
         part: dict[str, str] = {}
         if reference.byte_range is not None:
             part["Range"] = f"bytes={reference.byte_range[0]}-{reference.byte_range[1] - 1}"
@@ -139,7 +145,7 @@ class S3Store(ObjectStore):
                 pieces.append(piece)
         finally:
             body.close()
-        return fetched(check_range(reference, b"".join(pieces)), version, answer.get("ContentType"))
+        return b"".join(pieces), version, answer.get("ContentType")
 
 
 async def _pieces(body: Any) -> AsyncIterator[bytes]:  # noqa: ANN401

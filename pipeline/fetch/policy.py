@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -65,7 +66,7 @@ class FetchPolicy:
             real = path.resolve()
         except (OSError, RuntimeError, ValueError) as error:
             raise ReferenceRefusedError(f"{uri}: {error}") from error
-        if not any(real.is_relative_to(Path(root).resolve()) for root in self.roots):
+        if not any(real.is_relative_to(_real(root)) for root in self.roots):
             raise ReferenceRefusedError(f"{uri}: lies below no allowed folder")
         return real
 
@@ -111,6 +112,11 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 def _nat64(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     return ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF) if ip in _NAT64 else None
+
+
+@cache
+def _real(root: str) -> Path:
+    return Path(root).resolve()
 
 
 def _check_url(uri: str, host: str) -> None:

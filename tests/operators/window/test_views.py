@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import skimage
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from operators.decode import DecodedImage, DecodedText
+from operators.decode import DecodedImage, DecodedText, decode_image
 from operators.errors import ConfigError
 from operators.records import Modality, WindowMeta
 from operators.window import Fit, ImageView, TextView, parse_view
@@ -60,6 +63,16 @@ def test_a_fine_pattern_does_not_alias() -> None:
 def test_an_image_of_the_frames_size_is_left_alone() -> None:
     pixels = np.random.default_rng(0).integers(0, 255, (16, 24, 3), np.uint8)
     assert np.array_equal(ImageView(16, 24).resized(pixels), pixels)
+
+
+@pytest.mark.parametrize("name", ["retina.jpg", "hubble_deep_field.jpg", "rocket.jpg"])
+def test_what_is_cut_from_a_reduced_jpeg_is_as_good_as_from_the_whole(name: str) -> None:
+    content = (Path(skimage.__file__).parent / "data" / name).read_bytes()
+    view = ImageView(100, 100)
+    reduced = decode_image(content, [(100, 100)])
+    assert reduced.scales[0].shape[0] < reduced.height
+    window, whole = (view.windows(decoded)[0][1].astype(float) for decoded in (reduced, decode_image(content)))
+    assert 10 * np.log10(255**2 / np.mean((window - whole) ** 2)) > 36
 
 
 def test_images_stack_into_a_dense_batch() -> None:

@@ -49,7 +49,7 @@ class Web:
 @pytest.fixture
 def web() -> Iterator[Web]:
     web = Web()
-    thread = threading.Thread(target=web.server.serve_forever, daemon=True)
+    thread = threading.Thread(target=web.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     yield web
     web.server.shutdown()

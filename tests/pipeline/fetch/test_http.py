@@ -1,13 +1,20 @@
 from __future__ import annotations
 
+import datetime
 import hashlib
 import socket
+import ssl
 import threading
 import time
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from operators.errors import (
     DeniedError,
@@ -21,6 +28,7 @@ from operators.errors import (
 )
 from operators.records import MediaReference, Origin
 from pipeline.fetch import Fetcher, FetchLimits, FetchPolicy
+from pipeline.fetch import http as http_store
 
 LOOPBACK = FetchPolicy(allow_private_addresses=True)
 ONCE: dict[str, Any] = {"retry_budget_s": 0.0, "connect_timeout_s": 2.0, "read_timeout_s": 2.0}
@@ -155,7 +163,7 @@ def test_too_large_an_object_is_not_read(web: Any) -> None:
     web.answers["/big"] = answer
     with pytest.raises(TooLargeError, match="not fetched"):
         fetcher(max_object_bytes=1000).fetch(reference(web.url("/big")))
-    assert sent.is_set()
+    assert sent.wait(5)
 
 
 def test_an_object_that_hides_its_size_is_stopped_at_the_limit(web: Any) -> None:
@@ -329,3 +337,43 @@ def test_one_that_fails_leaves_its_neighbours_alone(web: Any) -> None:
             "ReferenceRefusedError",
             "Fetched",
         ]
+
+
+def certificate(folder: Path, host: str) -> tuple[Path, Path]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    start = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + datetime.timedelta(days=36_500))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    encoding = serialization.Encoding.PEM
+    (folder / "cert.pem").write_bytes(made.public_bytes(encoding))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return folder / "cert.pem", folder / "key.pem"
+
+
+def test_https_checks_the_certificate_against_the_name(
+    web: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cert, key = certificate(tmp_path, "media.example")
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(cert, key)
+    web.server.socket = server.wrap_socket(web.server.socket, server_side=True)
+    web.serve("/a", b"safe")
+    trusting = ssl.create_default_context(cafile=str(cert))
+    monkeypatch.setattr(http_store, "_tls", lambda: trusting)
+    secure = fetcher(resolver=lambda host, port: ["127.0.0.1"])
+    url = web.url("/a", "media.example").replace("http://", "https://")
+    assert secure.fetch(reference(url)).content == b"safe"
+    with pytest.raises(FetchFailedError, match="certificate"):
+        secure.fetch(reference(url.replace("media.example", "other.example")))
+    monkeypatch.setattr(http_store, "_tls", ssl.create_default_context)
+    with pytest.raises(FetchFailedError, match="certificate"):
+        secure.fetch(reference(url))
