@@ -148,8 +148,14 @@ class Lane:
         return self.core.ledger.settle(product, spans)
 
     def redo(self, product: str, spans: Iterable[Span]) -> None:
-        """The lake did not take what was sealed of these messages, though the product is open: make it again."""
-        for entry in self.core.ledger.owe_again(product, spans):
+        """The lake did not take what was sealed of these messages, though the product is open: make it again.
+
+        Packers know them as taken, so they forget these logs; what they held of them beside is made again too.
+        """
+        again = self.core.ledger.owe_again(product, spans)
+        logs = frozenset(entry.message.log for entry in again)
+        self.pack.forget(logs)
+        for entry in [entry for entry in self.core.ledger if entry.message.log in logs and entry.owed]:
             self._lease(entry)
 
     # --- what to do now ---

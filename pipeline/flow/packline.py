@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -34,7 +33,8 @@ class PackLine:
         self._busy = False
         self._to_forget: set[SourcePartition] = set()
         self._first_s: float | None = None
-        self._reseal_s = -math.inf
+        self._has_news = False
+        self._reseal_s = 0.0
         self.spooled_bytes = 0
         self.waiting_messages = 0
 
@@ -92,7 +92,7 @@ class PackLine:
         if sent:
             self._busy = True
             self._in_call = tuple(sent)
-            self._reseal_s = -math.inf
+            self._has_news = True
             self._first_s = now_s if self._first_s is None else self._first_s
         return tuple(deliveries), tuple(block for _, block in blocks.values()), tuple(stale)
 
@@ -100,19 +100,19 @@ class PackLine:
         """Whether the packer should close its shards now, and why."""
         if self._busy or not self.holds_rows or self._first_s is None:
             return None
-        if now_s - self._first_s >= most_age_s:
-            return SealReason.AGE
-        if now_s < self._reseal_s:
+        if not self._has_news and (self._parcels or now_s < self._reseal_s):
             return None
         if draining and not self._parcels:
             return SealReason.DRAIN
-        return SealReason.STARVED if starved else None
+        if starved:
+            return SealReason.STARVED
+        return SealReason.AGE if now_s - self._first_s >= most_age_s else None
 
     def begin_seal(self, now_s: float) -> None:
         """A seal is on its way; what it leaves behind ages from here."""
         self._busy = True
         self._first_s = now_s
-        self._reseal_s = now_s + RESEAL_S
+        self._has_news, self._reseal_s = False, now_s + RESEAL_S
 
     def answered(self, report: PackReport) -> tuple[Block, ...]:
         """The call is done: its parcels' token batches, one a parcel, may be released."""
@@ -128,7 +128,7 @@ class PackLine:
         """The packer is gone with all it held; another takes its name."""
         blocks = tuple(parcel.tokens for parcel in (*self._in_call, *self._parcels) if parcel.tokens is not None)
         self._parcels.clear()
-        self._busy, self._in_call, self._first_s, self._reseal_s = False, (), None, -math.inf
+        self._busy, self._in_call, self._first_s, self._has_news = False, (), None, False
         self._to_forget.clear()
         self.spooled_bytes = self.waiting_messages = 0
         return blocks

@@ -130,6 +130,19 @@ def test_a_seal_that_changed_nothing_is_not_repeated_at_once() -> None:
     assert reason(line, 0.5, draining=True) is SealReason.DRAIN
 
 
+def test_parcels_are_sent_between_two_seals_however_seldom_the_line_is_asked() -> None:
+    line = line_with([parcel(0)])
+    line.take(lambda _: True, 0.0)
+    line.answered(report(1))
+    line.begin_seal(100.0)
+    line.answered(report(1))
+    line.add(parcel(1))
+    assert reason(line, 1000.0, starved=True) is None
+    line.take(lambda _: True, 1000.0)
+    line.answered(report(2))
+    assert reason(line, 1000.0) is SealReason.AGE
+
+
 def test_a_lost_packer_gives_back_every_batch_of_tokens_once_a_parcel() -> None:
     block = Block("a", 1)
     line = line_with([parcel(0, block), parcel(1)])
