@@ -31,7 +31,9 @@ def test_halves_fill_one_gpu_before_they_break_another() -> None:
     assert {name: grant.workers for name, grant in grants.items()} == {"a": 2, "b": 1}
 
 
-def test_ten_tenths_fit_into_one() -> None:
+def test_five_fifths_and_ten_tenths_fit_into_one() -> None:
+    assert allocate({"a": Wish(5, cpus=0.2)}, [Node(1)])["a"].workers == 5
+    assert allocate({"a": Wish(5, cpus=0, gpus=0.2)}, [Node(0, 1)])["a"].workers == 5
     assert allocate({"a": Wish(10, cpus=0.1)}, [Node(1)])["a"].workers == 10
     assert allocate({"a": Wish(10, cpus=0, gpus=0.1)}, [Node(0, 1)])["a"].workers == 10
 
@@ -46,6 +48,11 @@ def test_minimums_come_before_growth_and_firsts_before_seconds() -> None:
     assert {name: grant.workers for name, grant in grants.items()} == {"a": 2, "b": 1, "c": 1}
     assert [name for name, grant in grants.items() if not grant.starts] == ["b"]
     assert grants["b"].reason == GrantReason.SHORT_OF_CPUS
+
+
+def test_no_weight_buys_another_pools_minimum() -> None:
+    grants = allocate({"heavy": Wish(8, 0, weight=10), "light": Wish(3, 3)}, [Node(4)])
+    assert (grants["heavy"].workers, grants["light"].workers) == (1, 3)
 
 
 def test_the_rest_is_shared_by_weight() -> None:

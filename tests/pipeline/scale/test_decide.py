@@ -223,6 +223,37 @@ def test_a_pool_that_slept_still_knows_its_speed() -> None:
 
 Why = ScaleReason
 WIDE = PoolLimits(0, 64)
+QUIET = replace(CALM, workers_ready=9, arrived_items=1)
+
+
+def test_the_wait_before_shrinking_begins_when_the_backlog_is_gone() -> None:
+    backlogged = decide(replace(QUIET, upstream_items=500), PoolLimits(0, 64), TEN_A_SECOND, 5.0)
+    assert backlogged.memory.low_since_s is None
+    assert decide(QUIET, PoolLimits(0, 64), backlogged.memory, 9.0).memory.low_since_s == 9.0
+
+
+def test_a_load_that_one_worker_fewer_could_carry_is_still_in_the_dead_zone() -> None:
+    seen = replace(CALM, workers_ready=4, in_flight_units=2, arrived_items=20)
+    decision = decide(seen, PoolLimits(0, 64), replace(TEN_A_SECOND, arrival_hz=20.0), 1.0)
+    assert (decision.load, decision.reason) == (pytest.approx(2.0), ScaleReason.HOLD_DEAD_ZONE)
+
+
+def test_a_pool_that_became_slower_is_seen_to_be_so() -> None:
+    pool = Pool(PoolLimits(1, 64), ready=1)
+    assert pool.run(120, 6.0)[-1] == 1
+    pool.service_hz = 1.0
+    assert pool.run(200, 6.0)[-1] >= 7
+    assert pool.queue <= 6
+    assert pool.decisions[-1].load == pytest.approx(6.0, rel=0.1)
+
+
+def test_workers_lost_meanwhile_start_the_wait_for_shrinking_anew() -> None:
+    memory = replace(TEN_A_SECOND, low_since_s=0.0, low_peak=9)
+    decision = decide(QUIET, PoolLimits(0, 64), memory, 100.0)
+    assert (decision.target_workers, decision.reason) == (9, ScaleReason.HOLD_HYSTERESIS)
+    assert decide(QUIET, PoolLimits(0, 64), decision.memory, 130.0).target_workers == 1
+
+
 BUSY = replace(CALM, queued_items=1000, queued_units=1000, workers_ready=2, in_flight_units=2, arrived_items=20)
 
 
