@@ -8,6 +8,7 @@ see `Retention`. A classic group takes 3 s to form there, one of `group.protocol
 from __future__ import annotations
 
 import logging
+import threading
 import uuid
 from collections import deque
 from collections.abc import Iterable
@@ -24,8 +25,6 @@ KEPT_BYTES: Final = 4 << 20
 """Of a partition; the broker keeps 5 MiB, headers of batches included."""
 KEPT_MESSAGES: Final = 90_000
 """Of a partition; the broker keeps 100,000 batches, and each message may be one."""
-MESSAGE_OVERHEAD_BYTES: Final = 128
-"""Headers of a batch with one message in it, rounded up."""
 _ANSWER_S: Final = 10.0
 
 
@@ -96,33 +95,36 @@ class _Kept:
 
 
 class Retention:
-    """How much may be published before the broker forgets what is not committed. Used by one thread.
+    """How much may be published before the broker forgets what is not committed.
 
-    The publisher tells what arrived, the run what is in the lake; `room` goes to the publisher.
+    The publisher tells what arrived and asks for room, the run tells what is in the lake; each from its own thread.
     """
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._kept: dict[tuple[str, int], _Kept] = {}
 
     def published(self, topic: str, partition: int, offset: int, size_bytes: int) -> None:
         """A message is in the broker. Those of one partition come in order.
 
         Args:
-            size_bytes: of key, value and headers.
+            size_bytes: as `publish` counts it.
         """
-        kept = self._kept.setdefault((topic, partition), _Kept())
-        kept.messages.append((offset, size_bytes + MESSAGE_OVERHEAD_BYTES))
-        kept.size_bytes += size_bytes + MESSAGE_OVERHEAD_BYTES
+        with self._lock:
+            kept = self._kept.setdefault((topic, partition), _Kept())
+            kept.messages.append((offset, size_bytes))
+            kept.size_bytes += size_bytes
 
     def committed(self, topic: str, partition: int, position: int) -> None:
         """The lake has everything below `position`."""
-        kept = self._kept.get((topic, partition))
-        while kept is not None and kept.messages and kept.messages[0][0] < position:
-            kept.size_bytes -= kept.messages.popleft()[1]
+        with self._lock:
+            kept = self._kept.get((topic, partition))
+            while kept is not None and kept.messages and kept.messages[0][0] < position:
+                kept.size_bytes -= kept.messages.popleft()[1]
 
     def room(self) -> int:
         """Bytes that may be published whatever partition they go to; 0 or less: wait."""
-        full = max((kept.size_bytes for kept in self._kept.values()), default=0)
-        if any(len(kept.messages) >= KEPT_MESSAGES for kept in self._kept.values()):
-            return 0
-        return KEPT_BYTES - full
+        with self._lock:
+            if any(len(kept.messages) >= KEPT_MESSAGES for kept in self._kept.values()):
+                return 0
+            return KEPT_BYTES - max((kept.size_bytes for kept in self._kept.values()), default=0)
