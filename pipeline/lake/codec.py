@@ -20,7 +20,7 @@ Parse = Callable[[Any], T]
 
 def canonical_json(value: object) -> bytes:
     """JSON without spaces, keys sorted: equal values have equal bytes."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 def delta_bytes(delta: Delta) -> bytes:
