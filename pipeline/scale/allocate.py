@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 _EPSILON = 1e-6
-"""Ten times 0.1 is to fit into 1."""
+"""Twenty times 0.05 is to fit into 1; in floats it does not."""
 
 
 class GrantReason(StrEnum):

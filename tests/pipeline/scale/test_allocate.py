@@ -31,9 +31,9 @@ def test_halves_fill_one_gpu_before_they_break_another() -> None:
     assert {name: grant.workers for name, grant in grants.items()} == {"a": 2, "b": 1}
 
 
-def test_five_fifths_and_ten_tenths_fit_into_one() -> None:
-    assert allocate({"a": Wish(5, cpus=0.2)}, [Node(1)])["a"].workers == 5
-    assert allocate({"a": Wish(5, cpus=0, gpus=0.2)}, [Node(0, 1)])["a"].workers == 5
+def test_twenty_twentieths_fit_into_one() -> None:
+    assert allocate({"a": Wish(20, cpus=0.05)}, [Node(1)])["a"].workers == 20
+    assert allocate({"a": Wish(20, cpus=0, gpus=0.05)}, [Node(0, 1)])["a"].workers == 20
     assert allocate({"a": Wish(10, cpus=0.1)}, [Node(1)])["a"].workers == 10
     assert allocate({"a": Wish(10, cpus=0, gpus=0.1)}, [Node(0, 1)])["a"].workers == 10
 
