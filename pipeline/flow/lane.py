@@ -87,7 +87,7 @@ class Lane:
     def hole(self, log: SourcePartition, start: int, end: int, products: Iterable[str]) -> None:
         """Offsets [start, end) hold no message and never will."""
         for key in products:
-            self.direct.void(key, log, start, end, VoidReason.HOLE, end - start)
+            self.direct.void(key, log, start, end, VoidReason.HOLE)
 
     def revoke(self, logs: Iterable[SourcePartition]) -> None:
         """These logs are someone else's now: what is in flight of them is dropped, uncommitted."""

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 
 from operators.records import Origin, VoidReason
 from pipeline.flow.calls import Item, Lease
-from pipeline.records import Letter, Message, Sealed, SourcePartition, Span
+from pipeline.flow.ranges import merged
+from pipeline.records import Letter, Message, Range, Sealed, SourcePartition, Span
 
 
 @dataclass(slots=True, eq=False)
@@ -150,11 +151,34 @@ class Ledger:
 
 @dataclass(slots=True)
 class _Direct:
-    """What ended without a packer in one product and log."""
+    """What ended without a packer in one product and log.
 
-    ranges: list[tuple[int, int]] = field(default_factory=list[tuple[int, int]])
-    letters: list[Letter] = field(default_factory=list[Letter])
-    voids: Counter[VoidReason] = field(default_factory=Counter[VoidReason])
+    Attributes:
+        messages: by offset, the letters and voids of its items.
+        empty: ranges of offsets that are one void item each.
+    """
+
+    messages: dict[int, tuple[tuple[Letter, ...], tuple[VoidReason, ...]]] = field(
+        default_factory=dict[int, tuple[tuple[Letter, ...], tuple[VoidReason, ...]]]
+    )
+    empty: list[tuple[VoidReason, Range]] = field(default_factory=list[tuple[VoidReason, Range]])
+
+    def sealed(self, product: str, log: SourcePartition) -> Sealed:
+        """All of it."""
+        layers: dict[tuple[VoidReason, int], list[Range]] = defaultdict(list)
+        for reason, range_ in self.empty:
+            layers[reason, 0].append(range_)
+        for offset, (_, voids) in self.messages.items():
+            for reason, items in Counter(voids).items():
+                for layer in range(items):
+                    layers[reason, layer].append((offset, offset + 1))
+        voided = tuple((reason, Span(log, merged(ranges))) for (reason, _), ranges in layers.items())
+        counts = Counter[VoidReason]()
+        for reason, span in voided:
+            counts[reason] += span.count
+        covers = merged((*((at, at + 1) for at in self.messages), *(range_ for _, range_ in self.empty)))
+        letters = tuple(letter for letters, _ in self.messages.values() for letter in letters)
+        return Sealed(product, covers=(Span(log, covers),), letters=letters, voids=dict(counts), voided=voided)
 
 
 class DirectOutcomes:
@@ -169,12 +193,12 @@ class DirectOutcomes:
     @property
     def held_letters(self) -> int:
         """Letters that wait to be taken: each holds its message's bytes."""
-        return sum(len(direct.letters) for products in self._held.values() for direct in products.values())
+        held = (direct.messages.values() for products in self._held.values() for direct in products.values())
+        return sum(len(letters) for messages in held for letters, _ in messages)
 
-    def void(self, product: str, log: SourcePartition, start: int, end: int, reason: VoidReason, count: int) -> None:
-        """Offsets [start, end) hold `count` items that are nothing to tokenize."""
-        self._held[log][product].ranges.append((start, end))
-        self._held[log][product].voids[reason] += count
+    def void(self, product: str, log: SourcePartition, start: int, end: int, reason: VoidReason) -> None:
+        """Each of the offsets [start, end) is one item that is nothing to tokenize."""
+        self._held[log][product].empty.append((reason, (start, end)))
 
     def message(
         self,
@@ -184,11 +208,8 @@ class DirectOutcomes:
         letters: Iterable[Letter],
         voids: Iterable[VoidReason],
     ) -> None:
-        """A message whose items all ended before dispatch, as letters or as nothing to tokenize."""
-        direct = self._held[log][product]
-        direct.ranges.append((offset, offset + 1))
-        direct.letters.extend(letters)
-        direct.voids.update(voids)
+        """A message whose items all ended before dispatch. One that is held already is ignored."""
+        self._held[log][product].messages.setdefault(offset, (tuple(letters), tuple(voids)))
 
     def forget(self, logs: Collection[SourcePartition]) -> None:
         """These logs are someone else's now."""
@@ -198,24 +219,7 @@ class DirectOutcomes:
     def take(self) -> tuple[Sealed, ...]:
         """One `Sealed` a product and log; what is taken is no longer held."""
         sealed = tuple(
-            Sealed(
-                product=product,
-                covers=(Span(log, _merged(direct.ranges)),),
-                letters=tuple(direct.letters),
-                voids=dict(direct.voids),
-            )
-            for log, products in self._held.items()
-            for product, direct in products.items()
+            direct.sealed(product, log) for log, products in self._held.items() for product, direct in products.items()
         )
         self._held.clear()
         return sealed
-
-
-def _merged(ranges: Iterable[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
-    merged: list[tuple[int, int]] = []
-    for start, end in sorted(ranges):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
-        else:
-            merged.append((start, end))
-    return tuple(merged)

@@ -135,17 +135,23 @@ def test_direct_outcomes_come_out_once_with_their_ranges_merged() -> None:
     direct = DirectOutcomes()
     assert not direct
     assert direct.take() == ()
-    direct.void("a", LOG, 5, 8, VoidReason.HOLE, 3)
-    direct.message("a", LOG, 8, [letter(8)], [VoidReason.TOMBSTONE])
+    direct.void("a", LOG, 5, 8, VoidReason.HOLE)
+    direct.message("a", LOG, 8, [letter(8)], [VoidReason.REMOVAL, VoidReason.REMOVAL])
+    direct.message("a", LOG, 8, [letter(8)], [VoidReason.REMOVAL])
     direct.message("a", LOG, 3, [], [VoidReason.TOMBSTONE])
-    direct.void("a", LOG, 6, 7, VoidReason.HOLE, 1)
     direct.message("b", LOG, 8, [], [VoidReason.NOT_MINE])
     assert direct
     assert direct.held_letters == 1
     by_product = {sealed.product: sealed for sealed in direct.take()}
     assert by_product["a"].covers == (Span(LOG, ((3, 4), (5, 9))),)
     assert [one.origin.offset for one in by_product["a"].letters] == [8]
-    assert by_product["a"].voids == {VoidReason.HOLE: 4, VoidReason.TOMBSTONE: 2}
+    assert by_product["a"].voids == {VoidReason.HOLE: 3, VoidReason.TOMBSTONE: 1, VoidReason.REMOVAL: 2}
+    assert sorted(by_product["a"].voided, key=lambda pair: pair[0]) == [
+        (VoidReason.HOLE, Span(LOG, ((5, 8),))),
+        (VoidReason.REMOVAL, Span(LOG, ((8, 9),))),
+        (VoidReason.REMOVAL, Span(LOG, ((8, 9),))),
+        (VoidReason.TOMBSTONE, Span(LOG, ((3, 4),))),
+    ]
     assert by_product["b"].voids == {VoidReason.NOT_MINE: 1}
     assert not direct
     assert direct.take() == ()
