@@ -75,7 +75,6 @@ def backfill(
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="Lanes, limits and storage options; without: the defaults.")
     ] = None,
-    skip_present: Annotated[bool, typer.Option("--skip-present", help="Leave out what the lake has already.")] = False,
 ) -> None:
     """Tokenize everything under some URIs. Run it again to resume, or to add what is new.
 
@@ -88,7 +87,7 @@ def backfill(
     """
     from pipeline.app.backfill import run_backfill
 
-    _exit(run_backfill(uris, lake, config, skip_present=skip_present))
+    _exit(run_backfill(uris, lake, config))
 
 
 @app.command()

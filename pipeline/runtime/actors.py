@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import ray
 
+from operators.errors import SpoolFullError
 from operators.records import TokenBatch, WindowBatch
 from pipeline.flow.calls import Lease, SealReason
 from pipeline.records import Delivery, PackReport, SourcePartition
@@ -59,8 +61,13 @@ class PackerActor:
         return os.getpid()
 
     def add(self, deliveries: Sequence[Delivery], *batches: TokenBatch) -> PackReport:
-        """See `Packer.add`."""
-        return self._packer.add(deliveries, batches)
+        """See `Packer.add`. A full spool is sealed, and the deliveries are taken then."""
+        try:
+            return self._packer.add(deliveries, batches)
+        except SpoolFullError:
+            sealed = self._packer.seal(SealReason.STARVED).sealed
+            report = self._packer.add(deliveries, batches)
+            return replace(report, sealed=(*sealed, *report.sealed))
 
     def seal(self, reason: SealReason) -> PackReport:
         """See `Packer.seal`."""

@@ -21,6 +21,7 @@ from pipeline.lake.proposal import PartResult
 from pipeline.runtime.desk import CommitResult, LakeDesk
 from pipeline.runtime.lane_run import LaneRun
 from pipeline.runtime.scaler import Scaler
+from pipeline.scale.decide import Decision
 
 _log = structlog.get_logger(__name__)
 
@@ -81,6 +82,17 @@ class Coordinator:
         self._commit: Future[CommitResult] | None = None
         self._last_commit_s = time.monotonic()
         self._asked = False
+        self.draining = False
+
+    @property
+    def committing(self) -> bool:
+        """Whether a commit is under way."""
+        return self._commit is not None
+
+    @property
+    def decisions(self) -> Mapping[str, Decision]:
+        """The last decision of each pool."""
+        return self._scaler.decisions
 
     def ask_to_end(self) -> None:
         """Drain, commit and leave. Safe to call from a signal handler."""
@@ -92,7 +104,6 @@ class Coordinator:
         Raises:
             StopError: something that no lane can go on after; what was committed stays so.
         """
-        draining = False
         while True:
             now_s = time.monotonic()
             for lane in self.lanes:
@@ -100,15 +111,15 @@ class Coordinator:
             sent = sum(lane.step(now_s) for lane in self.lanes)
             self._scaler.tick(now_s)
             self._receive(wait_s=0.0 if sent else ROUND_S)
-            self._commit_step(time.monotonic(), hurry=draining)
+            self._commit_step(time.monotonic(), hurry=self.draining)
             self._observe(self, now_s)
-            if not draining and (self._asked or (until_idle and all(lane.idle for lane in self.lanes))):
-                draining = True
+            if not self.draining and (self._asked or (until_idle and all(lane.idle for lane in self.lanes))):
+                self.draining = True
                 for lane in self.lanes:
                     lane.drain(abandon=self._asked)
-            if draining and self._commit is None and all(lane.lane.quiet for lane in self.lanes):
+            if self.draining and self._commit is None and all(lane.lane.quiet for lane in self.lanes):
                 return EndReason.ASKED if self._asked else EndReason.IDLE
-            if all(lane.error is not None for lane in self.lanes) and not draining:
+            if all(lane.error is not None for lane in self.lanes) and not self.draining:
                 self._asked = True
 
     def errors(self) -> Mapping[str, StopError]:

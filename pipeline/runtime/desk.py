@@ -14,10 +14,10 @@ import structlog
 from pipeline.flow.coverage import Coverage
 from pipeline.flow.positions import choose_start
 from pipeline.graph import LanePlan
-from pipeline.lake.delta import Opening, Start
+from pipeline.lake.delta import Delta, Opening, Start
 from pipeline.lake.lake import Lake
 from pipeline.lake.proposal import PartResult, Proposal
-from pipeline.records import Sealed, SourcePartition
+from pipeline.records import Sealed, Shard, SourcePartition
 from pipeline.source.base import OffsetAt
 
 _log = structlog.get_logger(__name__)
@@ -29,12 +29,14 @@ class CommitResult:
 
     Attributes:
         parts: what became of each part.
+        shards: that this version added.
         positions: by log, the least offset that a running product still owes: what Kafka's lag monitors may hear.
         took_s: from the proposal to the settled version.
     """
 
     version: int
     parts: tuple[PartResult, ...]
+    shards: tuple[Shard, ...]
     positions: Mapping[SourcePartition, int]
     took_s: float
 
@@ -42,10 +44,12 @@ class CommitResult:
 class LakeDesk:
     """See the module. `owed` is for the coordinator's thread; all else waits for its turn."""
 
-    def __init__(self, lake: Lake, plans: Sequence[LanePlan]) -> None:
+    def __init__(self, lake: Lake, plans: Sequence[LanePlan], *, keep_added: bool) -> None:
         self._lake = lake
         self._plans = plans
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="lake")
+        self._keep_added = keep_added
+        self._added: list[Delta] = []
         self._known: dict[tuple[SourcePartition, str], tuple[int, tuple[Coverage, ...]]] = {}
 
     @property
@@ -79,6 +83,11 @@ class LakeDesk:
     def commit(self, sealed: Sequence[Sealed]) -> Future[CommitResult]:
         """Begin a commit; at most one is under way."""
         return self._thread.submit(self._commit, tuple(sealed))
+
+    @property
+    def added(self) -> tuple[Delta, ...]:
+        """The versions that this process has committed, where it was asked to keep them: a run without end is not."""
+        return tuple(self._added)
 
     def close(self) -> None:
         """Write the live lists and the card, when all else is done."""
@@ -118,7 +127,10 @@ class LakeDesk:
         for log in logs:
             found = [state.position(item.product.key, log) for plan in self._plans for item in plan.products]
             positions[log] = min(position for position in found if position is not None)
-        return CommitResult(committed.version, committed.parts, positions, time.monotonic() - started_s)
+        shards = () if committed.delta is None else committed.delta.shards
+        if self._keep_added and committed.delta is not None:
+            self._added.append(committed.delta)
+        return CommitResult(committed.version, committed.parts, shards, positions, time.monotonic() - started_s)
 
 
 class LanePositions:

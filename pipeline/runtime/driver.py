@@ -17,6 +17,7 @@ from operators.records import Failure
 from pipeline.flow.calls import Action, Block, CallFailure, Forget, Lease, Pack, Prepare, PreparedItem, Seal, Tokenize
 from pipeline.flow.lane import Lane
 from pipeline.flow.lease import backoff_s
+from pipeline.flow.prepare_stage import PREPARE
 from pipeline.runtime.actors import PackerActor
 from pipeline.runtime.intake import Claims
 from pipeline.runtime.packer import Packer
@@ -174,10 +175,9 @@ class LaneDriver:
     def _prepared(self, sent: _Sent, answer: PrepareAnswer, now_s: float) -> None:
         assert isinstance(sent.action, Prepare)
         pool = self._pool_of(sent.action.worker)
-        pool.busy_s += answer.report.busy_s
+        pool.worked(len(answer.items), answer.report.busy_s)
         if self._raised(sent, answer.report):
             return
-        pool.finished += len(answer.items)
         self.tally.prepared += len(answer.items)
         self.tally.fetched_bytes += answer.fetched_bytes
         sizes = zip(pool.spec.views, sent.handles, answer.sizes_bytes, strict=True)
@@ -196,11 +196,11 @@ class LaneDriver:
     def _tokenized(self, sent: _Sent, answer: TokenizeAnswer) -> None:
         assert isinstance(sent.action, Tokenize)
         pool = self._pool_of(sent.action.worker)
-        pool.busy_s += answer.report.busy_s
+        # In a fused pool an item is finished once, by its prepare call; all of its seconds count.
+        fused = pool is self._stage_pools[PREPARE]
+        pool.worked(0 if fused else len(sent.action.items), answer.report.busy_s)
         if self._raised(sent, answer.report):
             return
-        if pool is not self._stage_pools["prepare"]:
-            pool.finished += len(sent.action.items)
         product = sent.action.product
         self.tally.tokens[product] = self.tally.tokens.get(product, 0) + answer.tokens
         self.lane.tokenized(sent.action.call, Block(sent.handles[0], answer.size_bytes))

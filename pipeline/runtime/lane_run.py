@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import structlog
 
 from operators.errors import InvariantError, ProductSupersededError, SourceUnavailableError, StopError
 from pipeline.flow.lane import Lane
 from pipeline.graph import LanePlan
-from pipeline.lake.proposal import Reason
+from pipeline.lake.proposal import Reason, Verdict
 from pipeline.records import Sealed, SourcePartition
 from pipeline.runtime.desk import CommitResult, LakeDesk
 from pipeline.runtime.driver import LaneDriver
@@ -34,6 +36,10 @@ class LaneRun:
         self.error: StopError | None = None
         self.admitted = 0
         self.done_messages = 0
+        self.letters = 0
+        self.items: Counter[str] = Counter()
+        self.committed_rows: Counter[str] = Counter()
+        self.committed_tokens: Counter[str] = Counter()
         self._intake = intake
         self._desk = desk
         self._paused = False
@@ -117,6 +123,11 @@ class LaneRun:
                 raise ProductSupersededError(f"{part.sealed.product}: a higher revision runs elsewhere; stopping")
             self.done_messages += self.lane.settled(part.sealed.product, part.settled)
             self.lane.redo(part.sealed.product, part.unsettled)
+            self.letters += len(part.sealed.letters) if part.verdict is Verdict.ADMITTED else 0
+        for shard in result.shards:
+            if shard.product in self.lane.views:
+                self.committed_rows[shard.product] += shard.rows
+                self.committed_tokens[shard.product] += shard.tokens
         mine = {log: offset for log, offset in result.positions.items() if log in self._assigned}
         if mine and self.error is None:
             self.source.advise(mine)
@@ -131,10 +142,15 @@ class LaneRun:
             case Messages(messages=messages):
                 for message in messages:
                     products = self._desk.owed(message.log, message.origin.offset, self.plan.keys)
-                    self.lane.admit(message, self._intake.items(message), products, now_s)
+                    items = self._intake.items(message)
+                    for key in products:
+                        self.items[key] += len(items)
+                    self.lane.admit(message, items, products, now_s)
                     self._at_end.discard(message.log)
                 self.admitted += len(messages)
             case Hole(log=log, start=start, end=end):
+                for key in self.plan.keys:
+                    self.items[key] += end - start
                 self.lane.hole(log, start, end, self.plan.keys)
             case Assigned(logs=logs):
                 self._assigned |= set(logs)

@@ -61,6 +61,8 @@ class Pool:
     workers: dict[str, Worker] = field(default_factory=dict[str, Worker])
     busy_s: float = 0.0
     finished: int = 0
+    finished_in_all: int = 0
+    busy_in_all_s: float = 0.0
     deaths: int = 0
     _numbers: Any = field(default_factory=lambda: itertools.count(1))
 
@@ -107,6 +109,13 @@ class Pool:
         worker = self.workers.pop(name, None)
         if worker is not None:
             ray.kill(worker.actor, no_restart=True)
+
+    def worked(self, items: int, busy_s: float) -> None:
+        """A call has come back."""
+        self.finished += items
+        self.finished_in_all += items
+        self.busy_s += busy_s
+        self.busy_in_all_s += busy_s
 
     def take_work(self) -> tuple[int, float]:
         """Items finished, and seconds computed for them, since the last time this was asked."""

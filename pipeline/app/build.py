@@ -1,0 +1,232 @@
+"""From a config to a coordinator that is ready to run: the one place where all parts meet."""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from operators.records import Modality
+from operators.tokenize import registry
+from operators.window import ImageView, parse_view
+from pipeline.config import Config, LimitsConfig, resolve_secrets
+from pipeline.flow.core import LaneSettings
+from pipeline.flow.lane import Lane
+from pipeline.graph import LanePlan, plan_lanes
+from pipeline.lake.files import upload_shard
+from pipeline.lake.history import last_hint
+from pipeline.lake.lake import Lake
+from pipeline.lake.open_store import open_store
+from pipeline.observe.status import RunStatus
+from pipeline.runtime.coordinator import Coordinator
+from pipeline.runtime.desk import LakeDesk, LanePositions
+from pipeline.runtime.driver import LaneDriver
+from pipeline.runtime.intake import Claims, Intake
+from pipeline.runtime.lane_run import LaneRun
+from pipeline.runtime.observer import Observer
+from pipeline.runtime.packer import PackedProduct, Packer
+from pipeline.runtime.placement import Placement, PoolPlan, place, pools_of
+from pipeline.runtime.pool import Pool
+from pipeline.runtime.scaler import Scaler
+from pipeline.runtime.worker import WorkerSpec
+from pipeline.scale.allocate import Node
+from pipeline.source.base import Positions, Source
+
+TEXT_LEASE_BYTES = 64 << 10
+
+MakeSource = Callable[[LanePlan, Positions], Source]
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A run that can start.
+
+    Attributes:
+        plans: the lanes as planned.
+        lake: as the coordinator uses it: not before the run has ended.
+        notes: what people should know.
+    """
+
+    coordinator: Coordinator
+    observer: Observer
+    desk: LakeDesk
+    plans: tuple[LanePlan, ...]
+    lake: Lake
+    notes: tuple[str, ...]
+
+
+def storage_options(config: Config) -> dict[str, dict[str, Any]]:
+    """Fsspec's options by scheme, secrets resolved."""
+    return resolve_secrets(config.storage, "storage")
+
+
+def options_for(uri: str, storage: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+    """The options of a uri's scheme."""
+    scheme = uri.partition("://")[0] if "://" in uri else "file"
+    return storage.get(scheme, {})
+
+
+def start_ray(config: Config) -> tuple[Node, ...]:
+    """Start or join a Ray. Returns its nodes."""
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if not ray.is_initialized():
+        common: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+        if config.ray.address == "local":
+            ray.init(
+                address="local",
+                num_cpus=config.ray.cpus,
+                num_gpus=config.ray.gpus,
+                object_store_memory=config.ray.object_store_bytes,
+                include_dashboard=False,
+                **common,
+            )
+        else:
+            ray.init(address=config.ray.address, **common)
+    return cluster_nodes()
+
+
+def cluster_nodes() -> tuple[Node, ...]:
+    """What each node of the joined cluster has."""
+    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return tuple(Node(float(each.get("CPU", 0)), int(each.get("GPU", 0))) for each in resources if each.get("CPU"))
+
+
+def plan(config: Config) -> tuple[LanePlan, ...]:
+    """The lanes of a config; builds every tokenizer once."""
+    return plan_lanes(config, registry.build)
+
+
+def claims_of(plans: Sequence[LanePlan], topics: Callable[[LanePlan], Sequence[str]]) -> Claims:
+    """Which lane takes what from which topic."""
+    lanes: dict[str, tuple[Modality, ...]] = {}
+    for lane in plans:
+        for topic in topics(lane):
+            lanes[topic] = (*lanes.get(topic, ()), lane.modality)
+    return Claims(lanes)
+
+
+def build(
+    config: Config,
+    config_path: str,
+    make_source: MakeSource,
+    claims: Claims,
+    *,
+    plans: Sequence[LanePlan],
+    until_idle: bool,
+    show: Callable[[RunStatus], None],
+) -> Built:
+    """Join everything; starts actors and opens products.
+
+    Raises:
+        ConfigError: pools that can't start, or a product whose revision must be raised.
+        ProductSupersededError: a higher revision of a product runs.
+    """
+    storage = storage_options(config)
+    nodes = start_ray(config)
+    placement = place([pool for lane in plans for pool in pools_of(lane)], nodes)
+    lake = Lake.open(config.lake, options_for(config.lake, storage))
+    desk = LakeDesk(lake, plans, keep_added=until_idle)
+    desk.open_products()
+    rng = random.Random()  # noqa: S311  jitter
+    runs = [_lane_run(lane, config, storage, placement, make_source, claims, desk, rng) for lane in plans]
+    scaler = Scaler(runs, {pool.name: pool for pool in placement.pools}, nodes)
+    observer = Observer(config_path, config.lake, config.state, placement.notes, show)
+    coordinator = Coordinator(runs, desk, scaler, config.commit.interval_s, observer)
+    scaler.start()
+    return Built(coordinator, observer, desk, tuple(plans), lake, placement.notes)
+
+
+def _lane_run(
+    lane: LanePlan,
+    config: Config,
+    storage: Mapping[str, Mapping[str, Any]],
+    placement: Placement,
+    make_source: MakeSource,
+    claims: Claims,
+    desk: LakeDesk,
+    rng: random.Random,
+) -> LaneRun:
+    packers = [f"{lane.name}-{number}" for number in range(lane.config.packers)]
+    views = lane.views
+    settings = lane_settings(lane)
+    machine = Lane(lane.name, views, packers, settings, rng, _wall_ms)
+    pools: dict[str, Pool] = {}
+    for pool_plan in placement.pools:
+        if pool_plan.lane == lane.name:
+            pool = Pool(pool_plan.name, worker_spec(lane, pool_plan, config, storage), pool_plan.cpus)
+            pools |= dict.fromkeys(pool_plan.stages, pool)
+    make_packer = {
+        name: functools.partial(_make_packer, lane, name, config, options_for(config.lake, storage)) for name in packers
+    }
+    driver = LaneDriver(machine, pools, make_packer, claims, rng)
+    source = make_source(lane, LanePositions(desk, lane))
+    return LaneRun(lane, machine, driver, source, Intake(claims, lane.modality), desk)
+
+
+def worker_spec(lane: LanePlan, pool: PoolPlan, config: Config, storage: Mapping[str, Mapping[str, Any]]) -> WorkerSpec:
+    """What a pool's actors are told."""
+    return WorkerSpec(
+        lane=lane.name,
+        modality=lane.modality,
+        stages=pool.stages,
+        views=tuple(dict.fromkeys(lane.views.values())),
+        tokenizers={item.product.key: (item.tokenizer, item.options) for item in lane.products},
+        fetch=config.fetch,
+        storage=storage,
+        on_damage=lane.config.on_damage,
+        threads=max(1, round(pool.config.cpus)),
+        gpus=pool.gpus,
+    )
+
+
+def lane_settings(lane: LanePlan) -> LaneSettings:
+    """A lane's limits, and what one of its leases is expected to hold."""
+    limits: LimitsConfig = lane.config.limits
+    return LaneSettings(
+        prepare_batch=limits.prepare_batch,
+        tokenize_windows=limits.tokenize_windows,
+        lease_bytes=sum(_view_bytes(view) for view in set(lane.views.values())),
+        window_bytes=limits.window_bytes,
+        token_bytes=limits.token_bytes,
+        spool_bytes=limits.spool_bytes,
+        most_ready=limits.most_ready,
+        most_uncommitted=limits.most_uncommitted,
+        seal_age_s=limits.seal_age_s,
+    )
+
+
+def _view_bytes(key: str) -> int:
+    view = parse_view(key)
+    return view.height * view.width * 3 if isinstance(view, ImageView) else TEXT_LEASE_BYTES
+
+
+def _make_packer(lane: LanePlan, name: str, config: Config, options: Mapping[str, Any]) -> Packer:
+    """Runs inside the packer's actor."""
+    store = open_store(config.lake, options)
+
+    def upload(local: Path, product: str, index: bytes, dt: str) -> str:
+        # The hint is a version that the log has had for sure: vacuum spares files that are named by it or a later one.
+        base, unique = last_hint(store), uuid.uuid4().hex
+        return upload_shard(store, local, product, index, dt=dt, base=base, unique=unique)
+
+    return Packer(
+        [PackedProduct(item.product, item.identity) for item in lane.products],
+        config.state.absolute() / "spool" / name,
+        upload,
+        _wall_ms,
+        target_bytes=lane.config.limits.shard_bytes,
+        limit_bytes=lane.config.limits.spool_bytes,
+    )
+
+
+def _wall_ms() -> int:
+    return int(time.time() * 1000)

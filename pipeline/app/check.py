@@ -1,0 +1,104 @@
+"""`mediatok check`: everything that can be known to be wrong before a run begins."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import ray
+from rich.console import Console
+from rich.text import Text
+
+from operators.errors import MediatokError
+from pipeline.app.build import options_for, plan, start_ray, storage_options
+from pipeline.config import Config
+from pipeline.graph import LanePlan
+from pipeline.lake.open_store import open_store
+from pipeline.lake.store import conditional_put_works
+from pipeline.runtime.placement import place, pools_of
+from pipeline.source.kafka_config import KafkaConfig, consumer_properties
+from pipeline.source.kafka_topics import TopicIds
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        ok: whether a run may begin.
+        detail: what was found, or what to do.
+    """
+
+    what: str
+    ok: bool
+    detail: str
+
+
+def check_config(config: Config) -> int:
+    """Look at everything, print what was found. Returns the exit code: 1 if a run would fail."""
+    console = Console()
+    failed = 0
+    for finding in findings(config):
+        mark = Text("ok  ", style="green") if finding.ok else Text("FAIL", style="bold red")
+        console.print(mark, Text(f"{finding.what}: {finding.detail}"), soft_wrap=True)
+        failed += not finding.ok
+    return 1 if failed else 0
+
+
+def findings(config: Config) -> Iterator[Finding]:
+    """Each check, in the order in which a run would meet its trouble."""
+    plans: tuple[LanePlan, ...] = ()
+
+    def tokenizers() -> str:
+        nonlocal plans
+        plans = plan(config)
+        return ", ".join(f"{item.product.key} (revision {item.product.revision})" for p in plans for item in p.products)
+
+    yield _look("tokenizers", tokenizers)
+    yield _look("store", lambda: _store(config))
+    yield _look("fetch roots", lambda: _roots(config))
+    for name, lane in config.lanes.items():
+        if config.kafka is not None and lane.topics:
+            yield _look(f"kafka, lane {name}", lambda topics=tuple(lane.topics): _kafka(config, topics))
+    if plans:
+        yield _look("pools", lambda: _pools(config, plans))
+
+
+def _look(what: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, ok=True, detail=look())
+    except MediatokError as error:
+        return Finding(what, ok=False, detail=f"{error.code}: {error}")
+
+
+def _store(config: Config) -> str:
+    store = open_store(config.lake, options_for(config.lake, storage_options(config)))
+    if not conditional_put_works(store, uuid.uuid4().hex):
+        raise MediatokError(
+            f"{config.lake} overwrites on a conditional put (If-None-Match: *), so exactly-once can't be promised on it"
+        )
+    return f"{config.lake} can be written, and refuses to create what is there"
+
+
+def _roots(config: Config) -> str:
+    missing = [str(root) for root in config.fetch.roots if not root.is_dir()]
+    if missing:
+        raise MediatokError(f"no such folder: {', '.join(missing)}")
+    return ", ".join(map(str, config.fetch.roots)) or "none: file:// references will be refused"
+
+
+def _kafka(config: Config, topics: tuple[str, ...]) -> str:
+    assert config.kafka is not None
+    kafka = KafkaConfig(topics, {"group.id": "mediatok", **config.kafka}, source_epoch=config.source_epoch)
+    ids = TopicIds(kafka, consumer_properties(kafka), lambda _: None).identify()
+    return ", ".join(f"{topic} = {source_id}" for topic, source_id in ids.items())
+
+
+def _pools(config: Config, plans: tuple[LanePlan, ...]) -> str:
+    try:
+        placement = place([pool for lane in plans for pool in pools_of(lane)], start_ray(config))
+    finally:
+        ray.shutdown()
+    pools = [f"{p.name} {p.config.min}-{p.config.max} × {p.cpus:g} CPU, {p.gpus:g} GPU" for p in placement.pools]
+    return "; ".join([*pools, *placement.notes])

@@ -1,0 +1,133 @@
+"""`mediatok run`: a config's lanes from Kafka into the lake, until asked to end or idle."""
+
+from __future__ import annotations
+
+import fcntl
+import signal
+import time
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import ray
+import structlog
+from rich.console import Console
+
+from operators.errors import ConfigError
+from pipeline.app.build import Built, MakeSource, build, claims_of, plan
+from pipeline.app.summarize import summarize
+from pipeline.config import Config
+from pipeline.graph import LanePlan
+from pipeline.observe.logs import setup_logs
+from pipeline.observe.progress import ProgressDisplay
+from pipeline.observe.status import RunStatus, State
+from pipeline.observe.summary import render_summary
+from pipeline.runtime.coordinator import EndReason
+from pipeline.runtime.intake import Claims
+from pipeline.source.base import Positions, Source
+from pipeline.source.kafka import KafkaSource
+from pipeline.source.kafka_config import KafkaConfig
+
+_log = structlog.get_logger(__name__)
+
+
+def run_config(config: Config, *, until_idle: bool, path: str = "config") -> int:
+    """Run a config against its broker. Returns the exit code.
+
+    Raises:
+        MediatokError: it can't start, or can't go on.
+    """
+    kafka = config.kafka
+    if kafka is None:
+        raise ConfigError("kafka: missing; `mediatok demo` brings a broker of its own, `mediatok backfill` needs none")
+    lacking = [name for name, lane in config.lanes.items() if not lane.topics]
+    if lacking:
+        raise ConfigError("\n".join(f"lanes.{name}.topics: a lane that runs on Kafka needs one" for name in lacking))
+
+    def make_source(lane: LanePlan, positions: Positions) -> Source:
+        group = kafka.get("group.id", "mediatok")
+        # Each lane is a group of its own, so that a topic may feed several lanes and each reads at its own pace.
+        properties = {**kafka, "group.id": f"{group}.{lane.name}"}
+        topics = tuple(lane.config.topics)
+        return KafkaSource(KafkaConfig(topics, properties, source_epoch=config.source_epoch), positions)
+
+    plans = plan(config)
+    claims = claims_of(plans, lambda lane: lane.config.topics)
+    return execute(config, path, make_source, claims, plans, until_idle=until_idle)
+
+
+def execute(
+    config: Config,
+    path: str,
+    make_source: MakeSource,
+    claims: Claims,
+    plans: Sequence[LanePlan],
+    *,
+    until_idle: bool,
+) -> int:
+    """Build, run, show, end: shared by `run`, `backfill` and `demo`. Returns the exit code."""
+    console = setup_logs()
+    started_s = time.monotonic()
+    with _locked(config.state), ProgressDisplay(console) as progress:
+
+        def show(status: RunStatus) -> None:
+            progress.update(status.lanes, time.monotonic())
+
+        built = build(config, path, make_source, claims, plans=plans, until_idle=until_idle, show=show)
+        for note in built.notes:
+            _log.warning("placement", note=note)
+        _log.info("running", lake=config.lake, start_s=round(time.monotonic() - started_s, 1))
+        try:
+            with _signals(built):
+                reason = built.coordinator.run(until_idle=until_idle)
+            built.observer.publish(built.coordinator, time.monotonic(), State.STOPPED)
+        finally:
+            built.coordinator.close()
+            ray.shutdown()
+    _log.info("ended", reason=reason.value, version=built.coordinator.progress.version)
+    if until_idle:
+        _print_summary(built, config, time.monotonic() - started_s)
+    errors = built.coordinator.errors()
+    for lane, error in errors.items():
+        console.print(f"lane {lane} stopped: {error.code}: {error}", style="red", markup=False)
+    return 0 if reason is not EndReason.STOPPED and not errors else 1
+
+
+def _print_summary(built: Built, config: Config, seconds: float) -> None:
+    products = summarize(built, seconds)
+    Console().print(render_summary(products, config.lake))
+
+
+@contextmanager
+def _signals(built: Built) -> Generator[None]:
+    """SIGTERM and SIGINT drain; a second one ends at once, and loses nothing but time."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        del frame
+        _log.info("asked to end: draining", signal=signal.Signals(number).name)
+        built.coordinator.ask_to_end()
+        signal.signal(number, signal.default_int_handler)
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _locked(state: Path) -> Generator[None]:
+    """One run a state folder: its spool and status are this process's alone.
+
+    Raises:
+        ConfigError: another run has it.
+    """
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ConfigError(f"state: {state} is in use by another run; give this one a folder of its own") from error
+        yield

@@ -1,0 +1,70 @@
+"""What a run that ended has brought: counted from the versions it committed and the shards that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.app.build import Built
+from pipeline.graph import ProductPlan
+from pipeline.lake.delta import Delta
+from pipeline.observe.summary import ProductSummary
+from pipeline.records import Shard
+
+ORIGIN = ("source_id", "partition", "offset", "item")
+
+
+def summarize(built: Built, seconds: float) -> list[ProductSummary]:
+    """A row a product. Its items are the source's, all else is read back from the lake.
+
+    Args:
+        built: after the run.
+        seconds: that the run took, start included.
+    """
+    deltas = built.desk.added
+    return [
+        _product(built, item, run.items[item.product.key], deltas, seconds)
+        for run in built.coordinator.lanes
+        for item in run.plan.products
+    ]
+
+
+def _product(built: Built, item: ProductPlan, items: int, deltas: Sequence[Delta], seconds: float) -> ProductSummary:
+    key = item.product.key
+    shards = [shard for delta in deltas for shard in delta.shards if shard.product == key]
+    outcomes = [file for delta in deltas for file in delta.outcomes if file.product == key]
+    voids = sum(count.items for delta in deltas for count in delta.voids if count.product == key)
+    row_items, raw_bytes, pixels = _rows(built, shards)
+    return ProductSummary(
+        product=item.product.name,
+        live_path=f"_meta/live/{key}.json",
+        items=items,
+        row_items=row_items,
+        empty=sum(file.empties for file in outcomes),
+        letters=sum(file.letters for file in outcomes),
+        void=voids,
+        rows=sum(shard.rows for shard in shards),
+        tokens=sum(shard.tokens for shard in shards),
+        seconds=seconds,
+        raw_bytes=raw_bytes,
+        stored_bytes=sum(shard.size_bytes for shard in shards),
+        pixels=pixels,
+    )
+
+
+def _rows(built: Built, shards: Sequence[Shard]) -> tuple[int, int, int]:
+    """Items that have rows; bytes of the media as decoded; pixels of the originals."""
+    items: set[tuple[str, int, int, int]] = set()
+    raw_bytes = pixels = 0
+    for shard in shards:
+        table = pa.ipc.open_file(pa.BufferReader(built.lake.store.read(shard.path))).read_all()
+        items.update(zip(*(table.column(name).to_pylist() for name in ORIGIN), strict=True))
+        if "width" in table.column_names:
+            area = table.column("width").to_numpy().astype(np.int64) * table.column("height").to_numpy()
+            first = int(area[table.column("window_index").to_numpy() == 0].sum())
+            pixels, raw_bytes = pixels + first, raw_bytes + 3 * first
+        else:
+            raw_bytes += int((table.column("end").to_numpy() - table.column("start").to_numpy()).sum())
+    return len(items), raw_bytes, pixels

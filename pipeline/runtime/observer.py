@@ -1,0 +1,227 @@
+"""What the coordinator shows of itself: once a second a status file, metrics, progress."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray.util.metrics
+import structlog
+
+from operators.records import MediaReference
+from pipeline.flow.calls import Prepare, Tokenize
+from pipeline.flow.prepare_stage import PREPARE
+from pipeline.flow.waits import WaitClock, WaitReason
+from pipeline.observe import metrics as m
+from pipeline.observe.status import (
+    CreditStatus,
+    LaneStatus,
+    OldestItem,
+    PoolStatus,
+    RunStatus,
+    State,
+    write_status,
+)
+from pipeline.runtime.coordinator import Coordinator
+from pipeline.runtime.lane_run import LaneRun
+from pipeline.runtime.pool import Pool, WorkerState
+from pipeline.scale.decide import Decision
+
+PERIOD_S = 1.0
+RATE_WINDOW_S = 15.0
+
+_log = structlog.get_logger(__name__)
+
+
+class _Rate:
+    """A counter's growth over the last seconds."""
+
+    def __init__(self) -> None:
+        self._points: deque[tuple[float, float]] = deque()
+
+    def at(self, total: float, now_s: float) -> float:
+        """Per second, over up to `RATE_WINDOW_S`."""
+        self._points.append((now_s, total))
+        while now_s - self._points[0][0] > RATE_WINDOW_S:
+            self._points.popleft()
+        first_s, first = self._points[0]
+        return (total - first) / (now_s - first_s) if now_s > first_s else 0.0
+
+
+class Observer:
+    """See the module. Called once a round; does something once a second.
+
+    Args:
+        state_dir: where status.json goes.
+        show: is given each status, e.g. to draw progress.
+    """
+
+    def __init__(
+        self, config_path: str, lake: str, state_dir: Path, notes: Sequence[str], show: Callable[[RunStatus], None]
+    ) -> None:
+        self._config = config_path
+        self._lake = lake
+        self._state_dir = state_dir
+        self._notes = tuple(notes)
+        self._show = show
+        self._started_at_s = time.time()
+        self._next_s = 0.0
+        self._clocks: dict[str, WaitClock] = defaultdict(WaitClock)
+        self._rates: dict[tuple[str, str], _Rate] = defaultdict(_Rate)
+        self._metrics = m.Metrics()
+        classes: Any = ray.util.metrics
+        self._exporter = m.ClassExporter(classes.Counter, classes.Gauge, classes.Histogram)
+        self._counted: dict[tuple[str, str], float] = {}
+
+    def __call__(self, coordinator: Coordinator, now_s: float) -> None:
+        """One round has passed."""
+        for lane in coordinator.lanes:
+            reason = waiting_for(lane, coordinator.committing)
+            if self._clocks[lane.name].enter(reason, now_s) and reason is not None:
+                _log.debug("waits", lane=lane.name, reason=reason.value, why=reason.explanation)
+        if now_s >= self._next_s:
+            self._next_s = now_s + PERIOD_S
+            self.publish(coordinator, now_s, State.DRAINING if coordinator.draining else State.RUNNING)
+
+    def publish(self, coordinator: Coordinator, now_s: float, state: State) -> RunStatus:
+        """Write and show the present status."""
+        decisions = coordinator.decisions
+        status = RunStatus(
+            state=state,
+            config=self._config,
+            lake=self._lake,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            started_at_s=self._started_at_s,
+            written_at_s=time.time(),
+            lanes=tuple(self._lane(lane, decisions, coordinator.progress.version, now_s) for lane in coordinator.lanes),
+            notes=self._notes,
+        )
+        write_status(self._state_dir, status)
+        self._export(coordinator, status)
+        self._show(status)
+        return status
+
+    def _lane(self, run: LaneRun, decisions: Mapping[str, Decision], version: int, now_s: float) -> LaneStatus:
+        core = run.lane.core
+        tokens = sum(run.driver.tally.tokens.values())
+        clock = self._clocks[run.name]
+        return LaneStatus(
+            lane=run.name,
+            state=state_of(run),
+            lag_items=run.lag,
+            in_flight_items=len(core.ledger),
+            in_flight_bytes=core.windows.used_bytes + core.tokens.used_bytes,
+            done_items=run.done_messages,
+            letters=run.letters,
+            rate_hz=self._rates[run.name, "done"].at(run.done_messages, now_s),
+            tokens_hz=self._rates[run.name, "tokens"].at(tokens, now_s),
+            credits=CreditStatus(
+                slots_used=len(core.ledger),
+                slots_total=core.settings.most_uncommitted,
+                bytes_used=core.windows.used_bytes + core.tokens.used_bytes,
+                bytes_total=core.windows.limit_bytes + core.tokens.limit_bytes,
+            ),
+            pools=tuple(self._pool(run, pool, decisions.get(pool.name), now_s) for pool in run.driver.pools),
+            waiting=clock.reason,
+            waited_s=clock.totals(now_s),
+            oldest=_oldest(run, now_s),
+            committed_version=version,
+        )
+
+    def _pool(self, run: LaneRun, pool: Pool, decision: Decision | None, now_s: float) -> PoolStatus:
+        fused = PREPARE in pool.spec.stages
+        calls = [action for action, _ in run.lane.core.calls.values() if isinstance(action, Prepare | Tokenize)]
+        in_flight = [action for action in calls if action.worker in pool.workers]
+        return PoolStatus(
+            stage=pool.name.rpartition("/")[2],
+            workers_ready=pool.count(WorkerState.READY),
+            workers_starting=pool.count(WorkerState.STARTING),
+            workers_draining=pool.count(WorkerState.RETIRING),
+            workers_wanted=decision.target_workers if decision else len(pool.workers),
+            queued_items=len(run.lane.prepare.ready) if fused else run.lane.tokenize.queued_items,
+            in_flight_items=sum(len(a.leases) if isinstance(a, Prepare) else len(a.items) for a in in_flight),
+            rate_hz=self._rates[pool.name, "finished"].at(pool.finished_in_all, now_s),
+            reason=decision.reason.value if decision else "",
+        )
+
+    def _export(self, coordinator: Coordinator, status: RunStatus) -> None:
+        for run, lane in zip(coordinator.lanes, status.lanes, strict=True):
+            name = lane.lane
+            self._grow(m.MESSAGES, run.admitted, lane=name)
+            self._grow(m.FETCHED, run.driver.tally.fetched_bytes, lane=name)
+            for reason, waited_s in lane.waited_s.items():
+                self._grow(m.WAITED, waited_s, lane=name, reason=reason.value)
+            self._metrics.set(m.LAG, lane.lag_items or 0, lane=name)
+            self._metrics.set(m.IN_FLIGHT, lane.in_flight_items, lane=name)
+            self._metrics.set(m.IN_FLIGHT_BYTES, lane.in_flight_bytes, lane=name)
+            self._metrics.set(m.PAUSED, float(run.paused), lane=name)
+            self._metrics.set(m.OLDEST_AGE, lane.oldest.age_s if lane.oldest else 0.0, lane=name)
+            for pool, shown in zip(run.driver.pools, lane.pools, strict=True):
+                labels = {"lane": name, "stage": shown.stage}
+                self._grow(m.ITEMS, pool.finished_in_all, **labels)
+                self._grow(m.STAGE_BUSY, pool.busy_in_all_s, **labels)
+                self._grow(m.WORKER_DEATHS, pool.deaths, **labels, reason="died")
+                self._metrics.set(m.QUEUED, shown.queued_items, **labels)
+                for state, count in (
+                    ("ready", shown.workers_ready),
+                    ("starting", shown.workers_starting),
+                    ("draining", shown.workers_draining),
+                    ("wanted", shown.workers_wanted),
+                ):
+                    self._metrics.set(m.WORKERS, count, **labels, reason=state)
+            for key, total in run.committed_rows.items():
+                self._grow(m.ROWS, total, lane=name, product=key)
+            for key, total in run.committed_tokens.items():
+                self._grow(m.TOKENS, total, lane=name, product=key)
+        self._grow(m.COMMITS, coordinator.progress.commits, reason="committed")
+        self._metrics.set(m.COMMITTED_VERSION, coordinator.progress.version)
+        self._exporter.export(self._metrics.drain())
+
+    def _grow(self, metric: m.Metric, total: float, **labels: str) -> None:
+        """Count what a running total has grown by since the last time."""
+        key = (metric.name, repr(sorted(labels.items())))
+        grown = total - self._counted.get(key, 0.0)
+        if grown > 0:
+            self._metrics.count(metric, grown, **labels)
+        self._counted[key] = total
+
+
+def state_of(run: LaneRun) -> State:
+    """In a word."""
+    if run.error is not None:
+        return State.STOPPED
+    if run.lane.draining:
+        return State.DRAINING
+    if run.paused:
+        return State.PAUSED
+    return State.IDLE if run.idle and not len(run.lane.core.ledger) else State.RUNNING
+
+
+def waiting_for(run: LaneRun, committing: bool) -> WaitReason | None:
+    """What keeps this lane from going faster, most downstream cause first; None while it computes."""
+    lane = run.lane
+    if any(isinstance(action, Prepare | Tokenize) for action, _ in lane.core.calls.values()):
+        waits = [lane.core.waits.get(key) for key in lane.views]
+        return WaitReason.NO_BYTES if WaitReason.NO_BYTES in waits else None
+    if lane.works:
+        if not any(pool.count(WorkerState.READY) for pool in run.driver.pools):
+            starting = any(pool.count(WorkerState.STARTING) for pool in run.driver.pools)
+            return WaitReason.STARTING if starting else WaitReason.NO_WORKER_READY
+        return lane.core.waits.get(PREPARE) if len(lane.prepare.ready) else WaitReason.BATCH_FILLING
+    if len(lane.core.ledger):
+        return WaitReason.COMMITTING if committing else WaitReason.SHARD_FILLING
+    return WaitReason.DRAINING if lane.draining else WaitReason.NO_INPUT
+
+
+def _oldest(run: LaneRun, now_s: float) -> OldestItem | None:
+    entry = run.lane.core.ledger.oldest()
+    if entry is None:
+        return None
+    uri = next((item.uri for item in entry.items if isinstance(item, MediaReference)), "")
+    return OldestItem(entry.message.origin, uri, now_s - entry.since_s, "pack" if not entry.owed else "work")
