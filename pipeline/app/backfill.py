@@ -41,7 +41,7 @@ def run_backfill(uris: Sequence[str], lake: str, config_path: Path | None) -> in
         return ListingSource(listings, store, positions)
 
     plans = plan(config)
-    claims = claims_of(plans, lambda lane: [listing.source_id for listing in listings])
+    claims = claims_of(plans, lambda _: [listing.source_id for listing in listings])
     return execute(config, f"backfill {' '.join(uris)}", make_source, claims, plans, until_idle=True)
 
 

@@ -1,4 +1,4 @@
-"""`mediatok demo`, which `make run` calls: embedded broker, local Ray, photographs and captions, a lake on this disk."""
+"""`mediatok demo`, which `make run` calls: embedded broker, local Ray, photographs and captions, a lake in a folder."""
 
 from __future__ import annotations
 

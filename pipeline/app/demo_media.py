@@ -9,9 +9,9 @@ from pathlib import Path
 from operators.errors import ConfigError
 
 CAPTIONS = {
-    "skimage/data/astronaut.png": "A smiling astronaut in an orange suit before a flag and a model of a space shuttle.",
+    "skimage/data/astronaut.png": "A smiling astronaut in an orange suit, a flag and a model space shuttle behind.",
     "skimage/data/brick.png": "A wall of bricks, its mortar joints running level across the picture.",
-    "skimage/data/camera.png": "A photographer in a dark coat looks through a camera on a tripod, tall buildings behind.",
+    "skimage/data/camera.png": "A photographer in a dark coat behind a camera on a tripod.",
     "skimage/data/chelsea.png": "The face of a tabby cat, close up, looking past the camera.",
     "skimage/data/coffee.png": "A cup of coffee and a spoon on a saucer on a wooden table.",
     "skimage/data/coins.png": "Rows of ancient coins on a dark ground, photographed from above.",
