@@ -17,6 +17,7 @@ from pipeline.app.demo_media import photographs
 from pipeline.app.run import execute
 from pipeline.config import Config, parse_config
 from pipeline.graph import LanePlan
+from pipeline.observe.logs import LogStyle
 from pipeline.records import SourcePartition
 from pipeline.source.base import Positions, Source
 from pipeline.source.embedded import EmbeddedBroker, Retention
@@ -46,7 +47,7 @@ def run_demo(media: Path | None, out: Path) -> int:
 
         plans = plan(config)
         claims = claims_of(plans, lambda lane: lane.config.topics)
-        code = execute(config, "demo", make_source, claims, plans, until_idle=True)
+        code = execute(config, "demo", make_source, claims, plans, until_idle=True, style=LogStyle.CONSOLE)
     for unclaimed in publisher.report.unclaimed if publisher.report else ():
         _log.warning("not published", uri=unclaimed.uri, reason=unclaimed.reason.value)
     return code

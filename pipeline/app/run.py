@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import signal
 import time
 from collections.abc import Generator, Sequence
@@ -19,7 +20,7 @@ from pipeline.app.build import Built, MakeSource, build, claims_of, plan
 from pipeline.app.summarize import summarize
 from pipeline.config import Config
 from pipeline.graph import LanePlan
-from pipeline.observe.logs import setup_logs
+from pipeline.observe.logs import LOG_VARIABLE, LogStyle, setup_logs
 from pipeline.observe.progress import ProgressDisplay
 from pipeline.observe.status import RunStatus, State
 from pipeline.observe.summary import render_summary
@@ -65,9 +66,10 @@ def execute(
     plans: Sequence[LanePlan],
     *,
     until_idle: bool,
+    style: LogStyle | None = None,
 ) -> int:
     """Build, run, show, end: shared by `run`, `backfill` and `demo`. Returns the exit code."""
-    console = setup_logs()
+    console = setup_logs(style=None if LOG_VARIABLE in os.environ else style)
     started_s = time.monotonic()
     with _locked(config.state), ProgressDisplay(console) as progress:
 
