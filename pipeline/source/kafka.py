@@ -92,8 +92,15 @@ class KafkaSource:
 
     def recheck(self) -> None:
         """See `Source.recheck`. Asks the broker; some ms."""
-        if self._subscribed and not self._closed:
+        if not self._subscribed or self._closed:
+            return
+        try:
             self._topics.recheck(self._assignment.source_ids)
+        except TopicsMissingError:
+            # With KIP-848 nothing else tells of a deletion: its partitions are revoked, and that is all.
+            if self._trouble_since_s is None:
+                self._trouble_since_s = self._clock()
+            raise
 
     def advise(self, positions: Mapping[SourcePartition, int]) -> None:
         """Commit offsets to Kafka, for lag monitors."""
@@ -166,7 +173,7 @@ class KafkaSource:
         if self._trouble_since_s is None:
             return
         try:
-            self._topics.recheck(self._assignment.source_ids)
+            self.recheck()
         except SourceUnavailableError as error:
             self._still_waiting(error)
         except StopError as error:

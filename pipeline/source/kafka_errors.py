@@ -32,6 +32,7 @@ _TROUBLES: Final = {
         "_UNKNOWN_PARTITION",
     ),
     Trouble.REFUSED: (
+        "_FATAL",
         "_AUTHENTICATION",
         "SASL_AUTHENTICATION_FAILED",
         "UNSUPPORTED_SASL_MECHANISM",

@@ -77,7 +77,9 @@ class TopicIds:
         missing: list[str] = []
         for topic in self._config.topics:
             try:
-                ids[topic] = str(futures[topic].result(self._config.request_timeout_s + 1.0).topic_id)
+                described = futures[topic].result(self._config.request_timeout_s + 1.0)
+                # As Kafka's own tools print it; librdkafka's Base64 has slashes.
+                ids[topic] = str(described.topic_id).replace("+", "-").replace("/", "_")
             except KafkaException as error:
                 if trouble_of(error.args[0]) is not Trouble.UNKNOWN_TOPIC:
                     raise

@@ -268,3 +268,18 @@ def test_a_broker_that_is_away_is_waited_for(make_lake: Any) -> None:
     assert source.poll(10, 0.05) == [], "it may be called again"
     source.close()
     assert source.poll(10, 0.05) == []
+
+
+@pytest.mark.parametrize("topic_ids", [False, True])
+def test_refused_credentials_stop_the_lane_without_showing_them(bench: Any, make_lake: Any, topic_ids: bool) -> None:
+    topic = bench.topic()
+    sasl = {
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": "ada",
+        "sasl.password": "hunter2",
+    }
+    source = bench.source(make_lake(), topic, properties=sasl, topic_ids=topic_ids, request_timeout_s=0.5)
+    with pytest.raises(ConfigError, match="_AUTHENTICATION") as caught:
+        bench.drain(source)
+    assert "hunter2" not in str(caught.value)

@@ -136,6 +136,7 @@ def test_what_is_required_is_asked_for(topics: tuple[str, ...], properties: dict
         (KafkaError._LOG_TRUNCATION, Trouble.TRUNCATED),
         (KafkaError.UNKNOWN_TOPIC_OR_PART, Trouble.UNKNOWN_TOPIC),
         (KafkaError._AUTHENTICATION, Trouble.REFUSED),
+        (KafkaError._FATAL, Trouble.REFUSED),
         (KafkaError.TOPIC_AUTHORIZATION_FAILED, Trouble.REFUSED),
         (KafkaError.GROUP_AUTHORIZATION_FAILED, Trouble.REFUSED),
         (KafkaError._SSL, Trouble.REFUSED_UNLESS_SEEN),
