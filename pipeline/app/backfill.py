@@ -9,9 +9,10 @@ import structlog
 from rich.console import Console
 
 from operators.errors import ConfigError
-from pipeline.app.build import claims_of, options_for, plan, storage_options
+from pipeline.app.build import claims_of
 from pipeline.app.defaults import DEFAULT_LANES
 from pipeline.app.run import execute
+from pipeline.app.storage import options_for, storage_options
 from pipeline.config import Config, load_config, parse_config
 from pipeline.graph import LanePlan
 from pipeline.lake.open_store import open_store
@@ -40,9 +41,8 @@ def run_backfill(uris: Sequence[str], lake: str, config_path: Path | None) -> in
         del lane
         return ListingSource(listings, store, positions)
 
-    plans = plan(config)
-    claims = claims_of(plans, lambda _: [listing.source_id for listing in listings])
-    return execute(config, f"backfill {' '.join(uris)}", make_source, claims, plans, until_idle=True)
+    claims = claims_of(config, lambda _: [listing.source_id for listing in listings])
+    return execute(config, f"backfill {' '.join(uris)}", make_source, claims, until_idle=True)
 
 
 def backfill_config(uris: Sequence[str], lake: str, config_path: Path | None) -> Config:

@@ -8,6 +8,7 @@ import random
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ import ray
 from operators.records import Modality
 from operators.tokenize import registry
 from operators.window import ImageView, parse_view
-from pipeline.config import Config, LimitsConfig, resolve_secrets
+from pipeline.app.storage import options_for, storage_options
+from pipeline.config import Config, LaneConfig, LimitsConfig, modality_of
 from pipeline.flow.core import LaneSettings
 from pipeline.flow.lane import Lane
 from pipeline.graph import LanePlan, plan_lanes
@@ -63,17 +65,6 @@ class Built:
     notes: tuple[str, ...]
 
 
-def storage_options(config: Config) -> dict[str, dict[str, Any]]:
-    """Fsspec's options by scheme, secrets resolved."""
-    return resolve_secrets(config.storage, "storage")
-
-
-def options_for(uri: str, storage: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The options of a uri's scheme."""
-    scheme = uri.partition("://")[0] if "://" in uri else "file"
-    return storage.get(scheme, {})
-
-
 def start_ray(config: Config) -> tuple[Node, ...]:
     """Start or join a Ray. Returns its nodes."""
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
@@ -105,12 +96,24 @@ def plan(config: Config) -> tuple[LanePlan, ...]:
     return plan_lanes(config, registry.build)
 
 
-def claims_of(plans: Sequence[LanePlan], topics: Callable[[LanePlan], Sequence[str]]) -> Claims:
+def plan_and_start(config: Config) -> tuple[tuple[LanePlan, ...], tuple[Node, ...]]:
+    """Plan the lanes while Ray starts: both take seconds, one here and one in other processes.
+
+    Raises:
+        ConfigError: as `plan`.
+    """
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="plan") as side:
+        planned = side.submit(plan, config)
+        nodes = start_ray(config)
+        return planned.result(), nodes
+
+
+def claims_of(config: Config, topics: Callable[[LaneConfig], Sequence[str]]) -> Claims:
     """Which lane takes what from which topic."""
     lanes: dict[str, tuple[Modality, ...]] = {}
-    for lane in plans:
+    for name, lane in config.lanes.items():
         for topic in topics(lane):
-            lanes[topic] = (*lanes.get(topic, ()), lane.modality)
+            lanes[topic] = (*lanes.get(topic, ()), modality_of(name, lane))
     return Claims(lanes)
 
 
@@ -121,6 +124,7 @@ def build(
     claims: Claims,
     *,
     plans: Sequence[LanePlan],
+    nodes: Sequence[Node],
     until_idle: bool,
     show: Callable[[RunStatus], None],
 ) -> Built:
@@ -131,9 +135,9 @@ def build(
         ProductSupersededError: a higher revision of a product runs.
     """
     storage = storage_options(config)
-    nodes = start_ray(config)
     placement = place([pool for lane in plans for pool in pools_of(lane)], nodes)
-    lake = Lake.open(config.lake, options_for(config.lake, storage))
+    store = open_store(config.lake, options_for(config.lake, storage))
+    lake = Lake(store, checkpoint_every=config.commit.checkpoint_every)
     desk = LakeDesk(lake, plans, keep_added=until_idle)
     desk.open_products()
     rng = random.Random()  # noqa: S311  jitter

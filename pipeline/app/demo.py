@@ -11,7 +11,7 @@ import structlog
 
 from operators.errors import MediatokError
 from operators.records import Modality
-from pipeline.app.build import claims_of, plan
+from pipeline.app.build import claims_of
 from pipeline.app.defaults import lanes_on
 from pipeline.app.demo_media import photographs
 from pipeline.app.run import execute
@@ -45,9 +45,8 @@ def run_demo(media: Path | None, out: Path) -> int:
             kafka = broker.config(lane.config.topics, f"demo.{lane.name}")
             return PublishedSource(KafkaSource(kafka, positions), publisher)
 
-        plans = plan(config)
-        claims = claims_of(plans, lambda lane: lane.config.topics)
-        code = execute(config, "demo", make_source, claims, plans, until_idle=True, style=LogStyle.CONSOLE)
+        claims = claims_of(config, lambda lane: lane.topics)
+        code = execute(config, "demo", make_source, claims, until_idle=True, style=LogStyle.CONSOLE)
     for unclaimed in publisher.report.unclaimed if publisher.report else ():
         _log.warning("not published", uri=unclaimed.uri, reason=unclaimed.reason.value)
     return code

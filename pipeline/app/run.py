@@ -6,7 +6,7 @@ import fcntl
 import os
 import signal
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -16,7 +16,7 @@ import structlog
 from rich.console import Console
 
 from operators.errors import ConfigError
-from pipeline.app.build import Built, MakeSource, build, claims_of, plan
+from pipeline.app.build import Built, MakeSource, build, claims_of, plan_and_start
 from pipeline.app.summarize import summarize
 from pipeline.config import Config
 from pipeline.graph import LanePlan
@@ -53,9 +53,8 @@ def run_config(config: Config, *, until_idle: bool, path: str = "config") -> int
         topics = tuple(lane.config.topics)
         return KafkaSource(KafkaConfig(topics, properties, source_epoch=config.source_epoch), positions)
 
-    plans = plan(config)
-    claims = claims_of(plans, lambda lane: lane.config.topics)
-    return execute(config, path, make_source, claims, plans, until_idle=until_idle)
+    claims = claims_of(config, lambda lane: lane.topics)
+    return execute(config, path, make_source, claims, until_idle=until_idle)
 
 
 def execute(
@@ -63,7 +62,6 @@ def execute(
     path: str,
     make_source: MakeSource,
     claims: Claims,
-    plans: Sequence[LanePlan],
     *,
     until_idle: bool,
     style: LogStyle | None = None,
@@ -76,7 +74,12 @@ def execute(
         def show(status: RunStatus) -> None:
             progress.update(status.lanes, time.monotonic())
 
-        built = build(config, path, make_source, claims, plans=plans, until_idle=until_idle, show=show)
+        try:
+            plans, nodes = plan_and_start(config)
+            built = build(config, path, make_source, claims, plans=plans, nodes=nodes, until_idle=until_idle, show=show)
+        except BaseException:
+            ray.shutdown()
+            raise
         for note in built.notes:
             _log.warning("placement", note=note)
         _log.info("running", lake=config.lake, start_s=round(time.monotonic() - started_s, 1))

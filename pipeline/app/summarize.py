@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import pyarrow as pa
 
+from operators.window import ImageView, parse_view
 from pipeline.app.build import Built
 from pipeline.graph import ProductPlan
 from pipeline.lake.delta import Delta
@@ -36,7 +36,7 @@ def _product(built: Built, item: ProductPlan, items: int, deltas: Sequence[Delta
     shards = [shard for delta in deltas for shard in delta.shards if shard.product == key]
     outcomes = [file for delta in deltas for file in delta.outcomes if file.product == key]
     voids = sum(count.items for delta in deltas for count in delta.voids if count.product == key)
-    row_items, raw_bytes, pixels = _rows(built, shards)
+    row_items, raw_bytes, pixels = _rows(built, item, shards)
     return ProductSummary(
         product=item.product.name,
         live_path=f"_meta/live/{key}.json",
@@ -54,17 +54,18 @@ def _product(built: Built, item: ProductPlan, items: int, deltas: Sequence[Delta
     )
 
 
-def _rows(built: Built, shards: Sequence[Shard]) -> tuple[int, int, int]:
-    """Items that have rows; bytes of the media as decoded; pixels of the originals."""
+def _rows(built: Built, item: ProductPlan, shards: Sequence[Shard]) -> tuple[int, int, int]:
+    """Items that have rows; bytes of the windows that were tokenized; their pixels."""
+    view = parse_view(item.product.spec.view)
+    window_pixels = view.height * view.width if isinstance(view, ImageView) else 0
     items: set[tuple[str, int, int, int]] = set()
     raw_bytes = pixels = 0
     for shard in shards:
         table = pa.ipc.open_file(pa.BufferReader(built.lake.store.read(shard.path))).read_all()
         items.update(zip(*(table.column(name).to_pylist() for name in ORIGIN), strict=True))
-        if "width" in table.column_names:
-            area = table.column("width").to_numpy().astype(np.int64) * table.column("height").to_numpy()
-            first = int(area[table.column("window_index").to_numpy() == 0].sum())
-            pixels, raw_bytes = pixels + first, raw_bytes + 3 * first
+        if window_pixels:
+            pixels += window_pixels * len(table)
+            raw_bytes += 3 * window_pixels * len(table)
         else:
             raw_bytes += int((table.column("end").to_numpy() - table.column("start").to_numpy()).sum())
     return len(items), raw_bytes, pixels

@@ -28,9 +28,9 @@ class ProductSummary:
         empty, letters, void: and how the others ended.
         rows, tokens: committed.
         seconds: from the first reference to the last commit.
-        raw_bytes: of the media as decoded (pixels × 3, samples, UTF-8) that the rows stand for.
+        raw_bytes: of the windows that were tokenized (pixels × 3, samples, UTF-8).
         stored_bytes: of the shards.
-        pixels: of the originals; 0 for media without.
+        pixels: of those windows; 0 for media without.
     """
 
     product: str
