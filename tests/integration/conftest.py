@@ -1,0 +1,106 @@
+"""A real Kafka and a real S3: those that the environment names, else our own on loopback.
+
+    MEDIATOK_TEST_KAFKA          bootstrap servers
+    MEDIATOK_TEST_S3_ENDPOINT, MEDIATOK_TEST_S3_KEY, MEDIATOK_TEST_S3_SECRET
+
+Where neither can be had the tests are skipped, and the end of the run says so loudly. With CI=true they fail.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import pytest
+
+from infra.services import KafkaServer, S3Server, ServiceUnavailableError
+from infra.services.s3 import make_bucket, remove_bucket, s3_options
+
+_SKIPPED = "needs a real service: "
+_missing: dict[str, str] = {}
+
+
+@dataclass
+class S3Service:
+    """An S3 to test against.
+
+    Attributes:
+        endpoint: URL.
+        key, secret: of a user who may make buckets.
+    """
+
+    endpoint: str
+    key: str
+    secret: str
+    _buckets: list[str] = field(default_factory=list[str])
+
+    @property
+    def storage_options(self) -> dict[str, Any]:
+        """For `s3fs.S3FileSystem`, and for `storage.s3` in a config."""
+        return s3_options(self.endpoint, self.key, self.secret)
+
+    def new_bucket(self) -> str:
+        """A fresh, empty bucket's name."""
+        self._buckets.append(make_bucket("", self.storage_options))
+        return self._buckets[-1]
+
+    def clear(self) -> None:
+        """Delete the buckets with all that is in them."""
+        while self._buckets:
+            remove_bucket(self._buckets.pop(), self.storage_options)
+
+
+@pytest.fixture(scope="session")
+def kafka_bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """`bootstrap.servers` of a Kafka 4 that makes no topics by itself."""
+    if given := os.environ.get("MEDIATOK_TEST_KAFKA"):
+        yield given
+        return
+    server = KafkaServer(tmp_path_factory.mktemp("kafka"))
+    _start(server, "Kafka")
+    yield server.bootstrap
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def s3_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Service]:
+    """An S3 with conditional puts."""
+    if given := os.environ.get("MEDIATOK_TEST_S3_ENDPOINT"):
+        service = S3Service(given, os.environ["MEDIATOK_TEST_S3_KEY"], os.environ["MEDIATOK_TEST_S3_SECRET"])
+        yield service
+        service.clear()
+        return
+    server = S3Server(tmp_path_factory.mktemp("s3"))
+    _start(server, "S3")
+    yield S3Service(server.endpoint, server.key, server.secret)
+    server.close()
+
+
+def _start(server: KafkaServer | S3Server, service: str) -> None:
+    try:
+        server.start()
+    except ServiceUnavailableError as error:
+        _unavailable(service, error)
+
+
+def _unavailable(service: str, error: ServiceUnavailableError) -> NoReturn:
+    if os.environ.get("CI", "").lower() in {"1", "true"}:
+        pytest.fail(f"CI needs {service}: {error}", pytrace=False)
+    _missing[service] = str(error)
+    pytest.skip(f"{_SKIPPED}{service}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was not tested, and why, where nobody overlooks it."""
+    if not _missing:
+        return
+    skipped = [report for report in terminalreporter.stats.get("skipped", []) if _SKIPPED in str(report.longrepr)]
+    terminalreporter.section("NOT TESTED: REAL SERVICES", sep="!", red=True, bold=True)
+    for reason in _missing.values():
+        terminalreporter.line(reason, red=True)
+    terminalreporter.line(f"{len(skipped)} tests were skipped for that:")
+    for report in skipped:
+        terminalreporter.line(f"  {report.nodeid}")
+    terminalreporter.line("`make services` installs and starts both; infra/README.md says what it needs.")
