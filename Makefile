@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench services clean
+.PHONY: help run test lint bench services services-down clean
 
 UV_VERSION := 0.13.9
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
@@ -14,7 +14,7 @@ DEV := .venv/.synced-dev
 export RAY_ENABLE_UV_RUN_RUNTIME_ENV := 0
 
 help:  ## This list.
-	@sed -nE 's/^([a-z]+):.*  ## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -nE 's/^([a-z-]+):.*  ## (.*)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 run: | $(if $(wildcard $(DEV)),$(DEV),$(DEMO))  ## Tokenize the photographs that come along, or MEDIA=/my/folder.
 	$(BIN)/mediatok demo $(if $(MEDIA),--media "$(MEDIA)")
@@ -34,8 +34,11 @@ lint: $(DEV)  ## Style, types, layers, Dockerfile, compose file, lock.
 bench: $(DEV)  ## Images a second through the pipeline, and of the same operators in a bare loop.
 	$(BIN)/python -m tests.bench
 
-services: $(DEV)  ## Kafka and S3 without containers, until Ctrl-C; prints what finds them.
-	$(BIN)/python -m infra.services up
+services: $(DEV)  ## Start Kafka and S3 without containers; prints what finds them. End: make services-down.
+	@$(BIN)/python -m infra.services up
+
+services-down: $(DEV)  ## Stop them and delete their data.
+	$(BIN)/python -m infra.services down
 
 clean:  ## Remove the environment, caches and what runs left in out/.
 	rm -rf .venv .uv .pytest_cache .ruff_cache .hypothesis .import_linter_cache out
