@@ -1,193 +1,230 @@
-"""ViT patches: images cut into a grid, each patch flattened, or projected as a ViT's first layer does.
+"""`image-patches` and `image-patches-projected`: the patches of a vision transformer, before and after its first layer.
 
-Dosovitskiy et al. 2021, "An Image is Worth 16x16 Words". Patches are in row-major order of the grid.
+Order as in Dosovitskiy et al. 2021 and `Rearrange("b (h p1) (w p2) c -> b (h w) (p1 p2 c)")` of vit-pytorch: patches
+row by row, and within a patch row by row with the channels innermost. (`torch.nn.functional.unfold` has the
+channels outermost.)
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import safe_open
+from torch import Tensor
 
 from operators.errors import ConfigError, TokenizeFailedError
-from operators.records import Modality, TokenBatch, TokenSequence, WindowBatch
+from operators.models.checkpoints import load_tensors, names_in, sha256_of_tensors
+from operators.models.patch_codec import patches_of
+from operators.models.precision import exact_fp32
+from operators.records import Modality
 from operators.tokenize.base import TokenKind, TokenSpec
+from operators.tokenize.image_base import ImageTokenizer
+from operators.tokenize.options import image_size, path_or_none, three_numbers, whole
 
-PROJECTIONS = (
-    "vit.embeddings.patch_embeddings.projection",
-    "embeddings.patch_embeddings.projection",
-    "patch_embed.proj",
-    "vision_model.embeddings.patch_embedding",
-)
-"""Names of the projection in published checkpoints: transformers' ViT (with and without head), timm, CLIP."""
+PROJECTIONS = ("patch_embeddings.projection", "patch_embed.proj", "embeddings.patch_embedding")
+"""How published checkpoints call the layer: Hugging Face's ViT family, timm, Hugging Face's CLIP and SigLIP."""
 
 
-class _Patches(torch.nn.Module):
-    """What both share: geometry, device, batching."""
+@dataclass(frozen=True, slots=True)
+class ImagePatchesOptions:
+    """Options of `image-patches`.
 
-    def __init__(self, size: int, patch: int, width: int) -> None:
-        super().__init__()
-        if patch < 1 or size % patch:
-            raise ConfigError(f"patch: {patch} does not divide size ({size})")
-        self.patch = patch
-        side = size // patch
-        self._spec = TokenSpec(
-            TokenKind.EMBEDDINGS,
-            Modality.IMAGE,
-            f"rgb8:{size}x{size}:cover",
-            ("patch", "channel"),
-            (),
-            "float32",
-            (side * side, width),
-        )
-        self.register_buffer("anchor", torch.zeros(()), persistent=False)
+    Attributes:
+        size: of the window: a side, "<height>x<width>" or [height, width], in pixels.
+        patch: side of a patch in pixels.
+    """
+
+    size: int | str | list[int] = 256
+    patch: int = 16
+
+    def __post_init__(self) -> None:
+        whole("patch", self.patch, 1, 4096)
+        image_size(self.size, self.patch)
+
+
+class ImagePatchesTokenizer(ImageTokenizer):
+    """`[256, 256, 3]` uint8 <-> `[256, 768]` float32 in [-1, 1]; lossless."""
+
+    Options = ImagePatchesOptions
+
+    def __init__(self, options: ImagePatchesOptions) -> None:
+        super().__init__(*image_size(options.size, options.patch))
+        self.patch = options.patch
 
     @property
     def spec(self) -> TokenSpec:
-        """See `Tokenizer`."""
-        return self._spec
-
-    @torch.inference_mode()
-    def tokenize(self, batch: WindowBatch) -> TokenBatch:
-        """`[B, H, W, 3]` uint8 -> `[B, T, D]` float32."""
-        images = torch.from_numpy(np.array(batch.data)).to(self.anchor.device)
-        return TokenBatch.dense(self.forward(images).float().cpu().numpy(), vectors=True)
-
-    def encode(self, window: npt.NDArray[Any]) -> TokenSequence:
-        """`[H, W, 3]` uint8 -> `[T, D]` float32."""
-        return self.tokenize(WindowBatch(self._spec.view, window[None], np.ones(1, np.int64)))[0]
-
-    def _unit(self, images: torch.Tensor) -> torch.Tensor:
-        """`[B, H, W, 3]` uint8 -> `[B, 3, H, W]` float32 in [0, 1]."""
-        return images.permute(0, 3, 1, 2).float() / 255.0
-
-
-class RawPatches(_Patches):
-    """Patches as they are, in [-1, 1]; within a patch the order is (row, column, channel), as in lucidrains' vit-pytorch.
-
-    Args:
-        size: of the image, in pixels a side.
-        patch: of a patch, in pixels a side.
-    """
-
-    def __init__(self, size: int = 256, patch: int = 16) -> None:
-        super().__init__(size, patch, patch * patch * 3)
+        """Embeddings (patch, channel)."""
+        return _spec(self, self.patch, self.patch * self.patch * 3)
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """See `Tokenizer`."""
-        return {"class": "RawPatches", "view": self._spec.view, "patch": self.patch}
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """`[B, H, W, 3]` uint8 -> `[B, T, P * P * 3]`."""
-        batch, height, width, channels = images.shape
-        side = self.patch
-        grid = images.reshape(batch, height // side, side, width // side, side, channels)
-        patches = grid.permute(0, 1, 3, 2, 4, 5).reshape(batch, -1, side * side * channels)
-        return patches.float() / 127.5 - 1.0
-
-    def decode(self, tokens: TokenSequence) -> npt.NDArray[Any]:
-        """`[T, P * P * 3]` -> `[H, W, 3]` uint8: exactly what `encode` took."""
-        count, side = tokens.values.shape[0], self.patch
-        rows = math.isqrt(count)
-        grid = tokens.values.reshape(rows, rows, side, side, 3).transpose(0, 2, 1, 3, 4)
-        pixels = np.rint((grid.reshape(rows * side, rows * side, 3) + 1.0) * 127.5)
-        return np.clip(pixels, 0, 255).astype(np.uint8)
-
-
-class ProjectedPatches(_Patches):
-    """Patches times a matrix: a convolution whose stride is its kernel, as in every ViT. No class token, no positions.
-
-    Args:
-        size: of the image, in pixels a side.
-        weights: a safetensors file with a ViT's patch projection, in the naming of transformers, timm or CLIP. Without,
-            the first `width` functions of an orthonormal 2-D DCT over the three channels: low frequencies first, and
-            so a fair summary of a patch without any training.
-        patch, width: with `weights`, they stand there.
-        mean, std: of the channels in [0, 1], as the checkpoint's preprocessor has them.
-    """
-
-    def __init__(
-        self,
-        size: int = 256,
-        weights: str | None = None,
-        patch: int = 16,
-        width: int = 192,
-        mean: Sequence[float] = (0.5, 0.5, 0.5),
-        std: Sequence[float] = (0.5, 0.5, 0.5),
-    ) -> None:
-        kernel, bias = _load(Path(weights)) if weights else (dct_projection(patch, width), None)
-        super().__init__(size, kernel.shape[2], kernel.shape[0])
-        self._mean, self._std = tuple(map(float, mean)), tuple(map(float, std))
-        self.register_buffer("kernel", kernel)
-        self.register_buffer("bias", torch.zeros(kernel.shape[0]) if bias is None else bias)
-        self.register_buffer("mean", torch.tensor(self._mean).reshape(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(self._std).reshape(1, 3, 1, 1))
-        digest = hashlib.sha256(self.kernel.numpy().tobytes() + self.bias.numpy().tobytes())
-        self._identity = {
-            "class": "ProjectedPatches",
-            "view": self._spec.view,
-            "mean": self._mean,
-            "std": self._std,
-            "weights": digest.hexdigest(),
+        """Class and parameters; there are no weights."""
+        return {
+            "class": "operators.tokenize.image_patches:ImagePatchesTokenizer",
+            "options": {"size": [self.height, self.width], "patch": self.patch},
         }
 
+    def to(self, device: str) -> Self:
+        """Where the patches are cut."""
+        self.device = device
+        return self
+
+    def tokens_of(self, images: Tensor) -> npt.NDArray[Any]:
+        """Patches, v / 127.5 - 1."""
+        flat = patches_of(images, self.patch).flatten(1, 2)
+        return (flat.to(torch.float32) / 127.5 - 1).cpu().numpy()
+
+    def image_of(self, tokens: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+        """The very pixels."""
+        return _image(np.round((tokens + 1) * 127.5), self.height, self.width, self.patch)
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectedPatchesOptions:
+    """Options of `image-patches-projected`.
+
+    Attributes:
+        size: of the window: a side, "<height>x<width>" or [height, width], in pixels.
+        weights: a safetensors file of a published vision transformer, of which only the patch projection is read
+            (no class token, no position embeddings); None for an orthonormal cosine transform (see `cosine_basis`).
+        patch: side of a patch in pixels, for the cosine transform; weights have their own.
+        mean, std: of each channel, pixels being in [0, 1]; (0.5, 0.5, 0.5) both in ViT, others in DINOv2 and CLIP.
+    """
+
+    size: int | str | list[int] = 256
+    weights: str | None = None
+    patch: int = 16
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+
+    def __post_init__(self) -> None:
+        path_or_none("weights", self.weights)
+        whole("patch", self.patch, 2, 4096)
+        image_size(self.size, 1)
+        three_numbers("mean", self.mean)
+        if min(three_numbers("std", self.std)) <= 0:
+            raise ConfigError(f"options.std: must be above 0, not {self.std!r}")
+
+
+class ProjectedPatchesTokenizer(ImageTokenizer):
+    """`[256, 256, 3]` uint8 -> `[T, D]` float32: a linear projection of each normalised patch."""
+
+    Options = ProjectedPatchesOptions
+
+    def __init__(self, options: ProjectedPatchesOptions) -> None:
+        path = path_or_none("weights", options.weights)
+        if path is None:
+            tensors = {"weight": cosine_basis(options.patch)}
+        else:
+            tensors = load_tensors(path, _is_projection)
+            if not any(name.endswith(".weight") for name in tensors):
+                raise ConfigError(
+                    f"weights {path}: none of its tensors is called *{'.weight, *'.join(PROJECTIONS)}.weight; "
+                    f"it has {', '.join(names_in(path)[:8])}, ..."
+                )
+        kernel, bias = _kernel(tensors)
+        self.patch = int(kernel.shape[2])
+        super().__init__(*image_size(options.size, self.patch))
+        self.invertible = path is None
+        # The cosines are named, not hashed: their last bits are the platform's.
+        self.weights = {"cosine_patch": self.patch} if path is None else {"weights_sha256": sha256_of_tensors(tensors)}
+        self.mean, self.std = three_numbers("mean", options.mean), three_numbers("std", options.std)
+        # [D, C, P, P] -> [P * P * C, D], in the order of our patches.
+        self.matrix = kernel.permute(2, 3, 1, 0).flatten(0, 2).contiguous()
+        self.bias = bias
+
+    @property
+    def spec(self) -> TokenSpec:
+        """Embeddings (patch, channel)."""
+        return _spec(self, self.patch, int(self.matrix.shape[1]))
+
     @property
     def identity(self) -> Mapping[str, Any]:
-        """See `Tokenizer`."""
-        return self._identity
+        """Class, parameters, and what the projection is."""
+        return {
+            "class": "operators.tokenize.image_patches:ProjectedPatchesTokenizer",
+            "options": {"size": [self.height, self.width], "mean": list(self.mean), "std": list(self.std)},
+            **self.weights,
+        }
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """`[B, H, W, 3]` uint8 -> `[B, T, D]`."""
-        pixels = (self._unit(images) - self.mean) / self.std
-        grid = torch.nn.functional.conv2d(pixels, self.kernel, self.bias, stride=self.patch)
-        return grid.flatten(2).transpose(1, 2)
+    def to(self, device: str) -> Self:
+        """Move weights."""
+        self.matrix, self.bias = self.matrix.to(device), self.bias.to(device)
+        self.device = device
+        return self
 
-    def decode(self, tokens: TokenSequence) -> npt.NDArray[Any]:
-        """A projection forgets: there is no way back.
+    def tokens_of(self, images: Tensor) -> npt.NDArray[Any]:
+        """Projections; equal among devices and batches but for rounding."""
+        mean, std = (torch.tensor(numbers * self.patch**2, device=self.device) for numbers in (self.mean, self.std))
+        with exact_fp32():
+            flat = patches_of(images, self.patch).flatten(1, 2)
+            values = (flat.to(torch.float32) / 255 - mean) / std
+            return (values @ self.matrix + self.bias).cpu().numpy()
 
-        Raises:
-            TokenizeFailedError: always.
-        """
-        raise TokenizeFailedError(f"projected patches {tokens.values.shape} can't be turned back into pixels")
+    def image_of(self, tokens: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+        """A blurred image, from the cosine transform; other weights have no inverse here."""
+        if not self.invertible:
+            raise TokenizeFailedError("a loaded projection has no inverse")
+        with exact_fp32():
+            values = ((torch.from_numpy(tokens).to(self.device) - self.bias) @ self.matrix.T).cpu().numpy()
+        mean, std = (np.tile(numbers, self.patch**2) for numbers in (self.mean, self.std))
+        return _image(np.round((values * std + mean) * 255), self.height, self.width, self.patch)
 
 
-def dct_projection(patch: int, width: int) -> torch.Tensor:
-    """`[width, 3, P, P]`: orthonormal 2-D DCT-II functions by rising frequency, each on the sum of channels first.
+def cosine_basis(patch: int) -> Tensor:
+    """The lower half of the frequencies in each direction of an orthonormal DCT-II, channel by channel.
 
-    Raises:
-        ConfigError: more functions asked for than there are.
+    Made for want of weights: half the resolution, a quarter of the values, nothing learned.
+
+    Returns:
+        `[3 * (P // 2)**2, 3, P, P]`: rows ordered by channel, vertical and horizontal frequency.
     """
-    if not 1 <= width <= 3 * patch * patch:
-        raise ConfigError(f"width: must be 1..{3 * patch * patch} for patches of {patch} pixels, is {width}")
-    at = torch.arange(patch, dtype=torch.float64)
-    basis = torch.cos(math.pi * (at[None, :] + 0.5) * at[:, None] / patch) * math.sqrt(2.0 / patch)
-    basis[0] /= math.sqrt(2.0)
-    # Orthonormal axes of colour: grey, red against blue, green against both.
-    colours = torch.tensor([[1.0, 1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 2.0, -1.0]], dtype=torch.float64)
-    colours /= colours.norm(dim=1, keepdim=True)
-    order = sorted((y + x + 2 * c, c, y, x) for c in range(3) for y in range(patch) for x in range(patch))
-    kernels = [torch.einsum("c,y,x->cyx", colours[c], basis[y], basis[x]) for _, c, y, x in order[:width]]
-    return torch.stack(kernels).float()
+    half = patch // 2
+    angles = torch.arange(half, dtype=torch.float64)[:, None] * (torch.arange(patch, dtype=torch.float64) + 0.5)
+    waves = torch.cos(angles * (math.pi / patch)) * math.sqrt(2 / patch)
+    waves[0] /= math.sqrt(2)
+    planes = torch.einsum("uy,vx->uvyx", waves, waves).reshape(half * half, patch, patch)
+    kernel = torch.zeros(3, half * half, 3, patch, patch, dtype=torch.float64)
+    for channel in range(3):
+        kernel[channel, :, channel] = planes
+    return kernel.flatten(0, 1).to(torch.float32)
 
 
-def _load(path: Path) -> tuple[torch.Tensor, torch.Tensor | None]:
-    if not path.is_file():
-        raise ConfigError(f"weights: there is no file {path}")
-    with safe_open(path, framework="pt") as file:
-        names = set(file.keys())
-        name = next((name for name in PROJECTIONS if f"{name}.weight" in names), None)
-        if name is None:
-            raise ConfigError(f"weights: {path} has no patch projection; looked for {', '.join(PROJECTIONS)} (.weight)")
-        kernel = file.get_tensor(f"{name}.weight").float()
-        bias = file.get_tensor(f"{name}.bias").float() if f"{name}.bias" in names else None
-    if kernel.ndim != 4 or kernel.shape[1] != 3 or kernel.shape[2] != kernel.shape[3]:
-        raise ConfigError(f"weights: {name}.weight has shape {tuple(kernel.shape)}, expected [D, 3, P, P]")
+def _is_projection(name: str) -> bool:
+    return any(f".{name}".endswith(f".{layer}.{part}") for layer in PROJECTIONS for part in ("weight", "bias"))
+
+
+def _kernel(tensors: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Weight `[D, 3, P, P]` and bias `[D]`, zero where there is none."""
+    weights = [tensor for name, tensor in tensors.items() if name.endswith("weight")]
+    biases = [tensor for name, tensor in tensors.items() if name.endswith("bias")]
+    kernel = weights[0].to(torch.float32)
+    if len(weights) > 1 or kernel.ndim != 4 or kernel.shape[1] != 3 or kernel.shape[2] != kernel.shape[3]:
+        shapes = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in tensors.items())
+        raise ConfigError(f"a patch projection must be one weight [D, 3, P, P], not {shapes}")
+    bias = biases[0].to(torch.float32) if biases else torch.zeros(kernel.shape[0])
     return kernel, bias
+
+
+def _spec(tokenizer: ImageTokenizer, patch: int, dims: int) -> TokenSpec:
+    count = (tokenizer.height // patch) * (tokenizer.width // patch)
+    return TokenSpec(
+        kind=TokenKind.EMBEDDINGS,
+        modality=Modality.IMAGE,
+        view=tokenizer.view,
+        axes=("patch", "channel"),
+        codebook_sizes=(),
+        dtype="float32",
+        shape=(count, dims),
+    )
+
+
+def _image(flat: npt.NDArray[Any], height: int, width: int, patch: int) -> npt.NDArray[np.uint8]:
+    """Patches `[T, P * P * 3]` of 0..255 -> `[H, W, 3]`."""
+    grid = flat.reshape(height // patch, width // patch, patch, patch, 3).transpose(0, 2, 1, 3, 4)
+    return grid.reshape(height, width, 3).clip(0, 255).astype(np.uint8)

@@ -1,11 +1,7 @@
-"""Tokenizers by name: built-in, by import path, or from an installed package's entry point.
-
-Importing this module imports no tokenizer, hence no torch.
-"""
+"""From a tokenizer's name in the config to the tokenizer. Imports torch only once one that needs it is built."""
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,130 +11,149 @@ from typing import Any, cast
 from operators.errors import ConfigError
 from operators.records import Modality
 from operators.tokenize.base import Tokenizer, TokenKind
+from operators.tokenize.options import instance, nearest
 
-ENTRY_POINTS = "mediatok.tokenizers"
+GROUP = "mediatok.tokenizers"
+"""The entry point group that other distributions put theirs in."""
+MEMBERS = ("decode", "encode", "identity", "spec", "to", "tokenize")
 
 
 @dataclass(frozen=True, slots=True)
-class BuiltIn:
-    """What can be said of a built-in without building it.
+class Description:
+    """A built-in with its default options, as a table shows it.
 
     Attributes:
-        path: `module:Class`.
-        vocabulary: sizes of its codebooks, or what its vectors are.
-        grid: of the tokens of one window.
+        name: as the config calls it.
+        target: "package.module:Class".
+        kind: codes or embeddings.
+        modality: what it takes.
+        vocabulary: how many codes each position has; None for embeddings.
+        grid: shape of one window's tokens, or how many come of what.
+        bits_per_pixel: what is stored for codes, information for information; None where there are no pixels.
         weights: where they come from.
         licence: of the weights.
+        summary: what it is.
     """
 
     name: str
-    path: str
+    target: str
     kind: TokenKind
     modality: Modality
-    vocabulary: str
+    vocabulary: int | None
     grid: str
+    bits_per_pixel: float | None
     weights: str
     licence: str
+    summary: str
 
 
-BUILT_IN: Mapping[str, BuiltIn] = {
-    each.name: each
-    for each in (
-        BuiltIn(
-            "image-rq",
-            "operators.tokenize.image_rq:ImageResidualQuantizer",
-            TokenKind.CODES,
-            Modality.IMAGE,
-            "4 × 1024 (residual)",
-            "32 × 32 × 4 for 256 × 256 pixels",
-            "shipped: image-rq.safetensors",
-            "Apache-2.0",
-        ),
-        BuiltIn(
-            "image-patches",
-            "operators.tokenize.image_patches:RawPatches",
-            TokenKind.EMBEDDINGS,
-            Modality.IMAGE,
-            "768 numbers a patch",
-            "256 patches of 16 × 16 pixels",
-            "none",
-            "–",
-        ),
-        BuiltIn(
-            "image-patches-projected",
-            "operators.tokenize.image_patches:ProjectedPatches",
-            TokenKind.EMBEDDINGS,
-            Modality.IMAGE,
-            "192 numbers a patch, or the weights' width",
-            "256 patches of 16 × 16 pixels",
-            "DCT basis, or any ViT's patch projection",
-            "–",
-        ),
-        BuiltIn(
-            "text-bytes",
-            "operators.tokenize.text_bytes:TextBytes",
-            TokenKind.CODES,
-            Modality.TEXT,
-            "256",
-            "1 a byte",
-            "none",
-            "–",
-        ),
-        BuiltIn(
-            "text-bpe",
-            "operators.tokenize.text_bpe:TextBpe",
-            TokenKind.CODES,
-            Modality.TEXT,
-            "8192, or the tokenizer.json's",
-            "about 1 a word piece",
-            "shipped: text-bpe.json",
-            "Apache-2.0",
-        ),
-    )
-}
+_BUILT_IN = (
+    Description(
+        name="image-patches",
+        target="operators.tokenize.image_patches:ImagePatchesTokenizer",
+        kind=TokenKind.EMBEDDINGS,
+        modality=Modality.IMAGE,
+        vocabulary=None,
+        grid="256×768",
+        bits_per_pixel=96.0,
+        weights="none",
+        licence="Apache-2.0",
+        summary="raw 16×16 patches as a vision transformer takes them; lossless",
+    ),
+    Description(
+        name="image-patches-projected",
+        target="operators.tokenize.image_patches:ProjectedPatchesTokenizer",
+        kind=TokenKind.EMBEDDINGS,
+        modality=Modality.IMAGE,
+        vocabulary=None,
+        grid="256×192",
+        bits_per_pixel=24.0,
+        weights="a cosine transform; or any published ViT's",
+        licence="Apache-2.0",
+        summary="patches through a linear projection",
+    ),
+    Description(
+        name="image-rq",
+        target="operators.tokenize.image_rq:ImageRqTokenizer",
+        kind=TokenKind.CODES,
+        modality=Modality.IMAGE,
+        vocabulary=1024,
+        grid="32×32×4",
+        bits_per_pixel=0.625,
+        weights="shipped (weights/image-rq.md)",
+        licence="Apache-2.0",
+        summary="residual codes of 8×8 patches",
+    ),
+    Description(
+        name="text-bpe",
+        target="operators.tokenize.text_bpe:TextBpeTokenizer",
+        kind=TokenKind.CODES,
+        modality=Modality.TEXT,
+        vocabulary=8192,
+        grid="about 0.3 a byte",
+        bits_per_pixel=None,
+        weights="shipped (weights/text-bpe.md); or any tokenizer.json",
+        licence="Apache-2.0",
+        summary="byte-level BPE; lossless",
+    ),
+    Description(
+        name="text-bytes",
+        target="operators.tokenize.text_bytes:TextBytesTokenizer",
+        kind=TokenKind.CODES,
+        modality=Modality.TEXT,
+        vocabulary=256,
+        grid="1 a byte",
+        bits_per_pixel=None,
+        weights="none",
+        licence="Apache-2.0",
+        summary="UTF-8 bytes; lossless",
+    ),
+)
+
+
+def describe() -> tuple[Description, ...]:
+    """Every built-in, by name."""
+    return _BUILT_IN
 
 
 def build(name: str, options: Mapping[str, Any]) -> Tokenizer:
-    """Build a tokenizer on the CPU.
+    """A tokenizer on the CPU, ready to be moved `to` its device.
 
     Args:
-        name: a built-in's, `package.module:Class`, or an entry point's of the group `mediatok.tokenizers`.
-        options: keyword arguments of the class.
+        name: of a built-in, `package.module:Class`, or of an entry point in `mediatok.tokenizers`.
+        options: for the class's `Options`.
 
     Raises:
-        ConfigError: there is no such tokenizer or option; names the nearest valid one.
+        ConfigError: there is no such tokenizer, option or file; says what would be valid.
     """
-    make = _find(name)
+    target = name if ":" in name else _target(name)
+    made = instance(_load(name, target), name, options)
+    missing = [member for member in MEMBERS if not hasattr(made, member)]
+    if missing:
+        raise ConfigError(f"tokenizer {name}: {target} is none, it lacks {', '.join(missing)}")
+    return cast("Tokenizer", made)
+
+
+def _target(name: str) -> str:
+    built_in = {description.name: description.target for description in _BUILT_IN}
+    others = {point.name: point.value for point in entry_points(group=GROUP)}
+    # A built-in's name means the same everywhere; nothing that is installed beside it can change that.
+    known = {**others, **built_in}
+    if name not in known:
+        raise ConfigError(
+            f'no tokenizer is called "{name}"{nearest(name, known)}, or an import path package.module:Class'
+        )
+    return known[name]
+
+
+def _load(name: str, target: str) -> type[Any]:
+    module_name, _, attribute = target.partition(":")
     try:
-        return cast("Tokenizer", make(**options))
-    except TypeError as error:
-        raise ConfigError(f"{name}: {_explain(error, make)}") from error
-
-
-def _find(name: str) -> Any:  # noqa: ANN401  whatever the user names
-    if name in BUILT_IN:
-        return _load(name, BUILT_IN[name].path)
-    if ":" in name:
-        return _load(name, name)
-    found = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-    if name in found:
-        return found[name].load()
-    valid = sorted({*BUILT_IN, *found})
-    nearest = difflib.get_close_matches(name, valid, n=1)
-    hint = f"did you mean {nearest[0]!r}? " if nearest else ""
-    raise ConfigError(f"no tokenizer {name!r}; {hint}valid: {', '.join(valid)}, or package.module:Class")
-
-
-def _load(name: str, path: str) -> Any:  # noqa: ANN401
-    module, _, attribute = path.partition(":")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"tokenizer {name!r}: {path} can't be imported: {error}") from error
-
-
-def _explain(error: TypeError, make: Any) -> str:  # noqa: ANN401
-    import inspect
-
-    valid = [parameter for parameter in inspect.signature(make).parameters if parameter != "self"]
-    return f"{error}; options: {', '.join(valid) or 'none'}"
+        module = importlib.import_module(module_name)
+    except (ImportError, ValueError) as error:
+        raise ConfigError(f"tokenizer {name}: can't import {module_name} ({error})") from error
+    found = getattr(module, attribute, None)
+    if not isinstance(found, type):
+        classes = [key for key, value in vars(module).items() if isinstance(value, type)]
+        raise ConfigError(f'tokenizer {name}: {module_name} has no class "{attribute}"{nearest(attribute, classes)}')
+    return cast("type[Any]", found)

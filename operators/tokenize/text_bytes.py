@@ -1,55 +1,61 @@
-"""Tokenization-free text: bytes as they are (as in ByT5, Xue et al. 2022, without its three special ids)."""
+"""`text-bytes`: a text's bytes are its codes (as in ByT5, without its offset), valid UTF-8 or not."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from operators.records import Modality, TokenBatch, TokenSequence, WindowBatch
-from operators.tokenize.base import TokenKind, TokenSpec
+from operators.records import TokenBatch, WindowBatch
+from operators.tokenize.options import whole
+from operators.tokenize.text_base import WINDOW_BYTES, TextTokenizer
 
 
-class TextBytes:
-    """`[N]` uint8 of UTF-8 -> codes `[N]` uint16 in 0..255. Loses nothing, valid UTF-8 or not.
+@dataclass(frozen=True, slots=True)
+class TextBytesOptions:
+    """Options of `text-bytes`.
 
-    Args:
-        window_bytes: the longest window.
+    Attributes:
+        window_bytes: the largest window; longer texts have several.
     """
 
-    def __init__(self, window_bytes: int = 1 << 20) -> None:
-        self._spec = TokenSpec(TokenKind.CODES, Modality.TEXT, f"utf8:{window_bytes}", ("t",), (256,), "uint16")
+    window_bytes: int = WINDOW_BYTES
 
-    @property
-    def spec(self) -> TokenSpec:
-        """See `Tokenizer`."""
-        return self._spec
+    def __post_init__(self) -> None:
+        whole("window_bytes", self.window_bytes, 4, 1 << 30)
+
+
+class TextBytesTokenizer(TextTokenizer):
+    """Bytes `[N]` <-> codes `[N]` uint16 of 0..255; lossless."""
+
+    Options = TextBytesOptions
+
+    def __init__(self, options: TextBytesOptions) -> None:
+        super().__init__(options.window_bytes, 256)
 
     @property
     def identity(self) -> Mapping[str, Any]:
-        """See `Tokenizer`."""
-        return {"class": "TextBytes", "view": self._spec.view}
+        """Class and parameters; there are no weights."""
+        return {
+            "class": "operators.tokenize.text_bytes:TextBytesTokenizer",
+            "options": {"window_bytes": self.window_bytes},
+        }
 
-    def to(self, device: str) -> TextBytes:
-        """There is nothing to move."""
-        del device
-        return self
+    def codes_of(self, texts: Sequence[bytes]) -> list[npt.NDArray[Any]]:
+        """The bytes."""
+        return [np.frombuffer(text, np.uint8).astype(np.uint16) for text in texts]
+
+    def text_of(self, codes: npt.NDArray[Any]) -> bytes:
+        """The bytes."""
+        return codes.astype(np.uint8).tobytes()
 
     def tokenize(self, batch: WindowBatch) -> TokenBatch:
-        """See `Tokenizer`."""
-        return TokenBatch(
-            values=batch.data.astype(np.uint16),
-            offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(batch.lengths)]),
-            shapes=batch.lengths.astype(np.int32).reshape(-1, 1),
-            n_tokens=batch.lengths,
-        )
-
-    def encode(self, window: npt.NDArray[Any]) -> TokenSequence:
-        """See `Tokenizer`."""
-        return TokenSequence(window.astype(np.uint16))
-
-    def decode(self, tokens: TokenSequence) -> npt.NDArray[Any]:
-        """See `Tokenizer`."""
-        return tokens.values.astype(np.uint8)
+        """As the base does, without taking the texts apart."""
+        if batch.data.ndim == 1 and batch.data.dtype == np.uint8 and int(batch.lengths.sum()) == len(batch.data):
+            lengths = batch.lengths.astype(np.int64)
+            offsets = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+            return TokenBatch(batch.data.astype(np.uint16), offsets, lengths.astype(np.int32).reshape(-1, 1), lengths)
+        return super().tokenize(batch)
