@@ -10,16 +10,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import pytest
 
-from infra.services import KafkaServer, S3Server, ServiceUnavailableError
+from infra.services import KafkaServer, S3Server, ServiceUnavailableError, install_kafka, install_versitygw
 from infra.services.s3 import make_bucket, remove_bucket, s3_options
 
 _SKIPPED = "needs a real service: "
 _missing: dict[str, str] = {}
+_INSTALLS = {
+    "kafka_bootstrap": ("MEDIATOK_TEST_KAFKA", install_kafka),
+    "s3_service": ("MEDIATOK_TEST_S3_ENDPOINT", install_versitygw),
+}
 
 
 @dataclass
@@ -90,6 +95,17 @@ def _unavailable(service: str, error: ServiceUnavailableError) -> NoReturn:
         pytest.fail(f"CI needs {service}: {error}", pytrace=False)
     _missing[service] = str(error)
     pytest.skip(f"{_SKIPPED}{service}")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Install what the tests to come will ask for: the first time takes minutes, which no test's timeout is for."""
+    wanted = {name for item in session.items if isinstance(item, pytest.Function) for name in item.fixturenames}
+    if session.config.option.collectonly:
+        return
+    for fixture, (variable, install) in _INSTALLS.items():
+        if fixture in wanted and variable not in os.environ:
+            with suppress(ServiceUnavailableError):  # the fixture meets it again, and says what it means there
+                install()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
