@@ -11,7 +11,8 @@ from rich.console import Console
 from rich.text import Text
 
 from operators.errors import MediatokError
-from pipeline.app.build import options_for, plan, start_ray, storage_options
+from pipeline.app.build import plan, start_ray
+from pipeline.app.storage import options_for, storage_options
 from pipeline.config import Config
 from pipeline.graph import LanePlan
 from pipeline.lake.open_store import open_store
