@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+import structlog
 
 from operators.records import Modality
 from operators.tokenize import registry
@@ -43,6 +44,10 @@ from pipeline.scale.allocate import Node
 from pipeline.source.base import Positions, Source
 
 TEXT_LEASE_BYTES = 64 << 10
+STARTUP_TIMEOUT = "timed out during startup"
+"""Of the bare Exception that Ray raises (ray/_private/node.py)."""
+
+_log = structlog.get_logger(__name__)
 
 MakeSource = Callable[[LanePlan, Positions], Source]
 
@@ -72,8 +77,7 @@ def start_ray(config: Config) -> tuple[Node, ...]:
     if not ray.is_initialized():
         common: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
         if config.ray.address == "local":
-            ray.init(
-                address="local",
+            _init_local(
                 num_cpus=config.ray.cpus,
                 num_gpus=config.ray.gpus,
                 object_store_memory=config.ray.object_store_bytes,
@@ -83,6 +87,18 @@ def start_ray(config: Config) -> tuple[Node, ...]:
         else:
             ray.init(address=config.ray.address, **common)
     return cluster_nodes()
+
+
+def _init_local(**options: Any) -> None:  # noqa: ANN401  Ray's own
+    """Start a Ray here. It gives its own processes 30 s, fixed; a busy host may need a second try."""
+    try:
+        ray.init(address="local", **options)
+    except Exception as error:
+        if STARTUP_TIMEOUT not in str(error):
+            raise
+        _log.warning("ray took too long to start; once more", error=str(error))
+        ray.shutdown()
+        ray.init(address="local", **options)
 
 
 def cluster_nodes() -> tuple[Node, ...]:
