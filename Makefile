@@ -29,6 +29,7 @@ lint: $(DEV)  ## Style, types, layers, Dockerfile, compose file, lock.
 	$(BIN)/lint-imports
 	$(BIN)/hadolint infra/Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker-compose.yml
+	$(BIN)/pre-commit validate-config
 	$(UV) lock --check
 
 bench: $(DEV)  ## Images a second through the pipeline, and of the same operators in a bare loop.

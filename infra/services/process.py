@@ -30,7 +30,7 @@ class Server:
     """
 
     name = "server"
-    patience_s = 60.0
+    patience_s = 120.0
 
     def __init__(self, home: Path, *, detached: bool = False) -> None:
         self.home = home.resolve()

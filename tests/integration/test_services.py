@@ -75,6 +75,7 @@ def test_kafka_gives_topics_an_id_and_makes_none_by_itself(kafka_bootstrap: str)
     assert unknown not in admin.list_topics(timeout=PATIENCE_S).topics
 
 
+@pytest.mark.slow
 def test_a_killed_broker_comes_back_with_its_messages_on_its_port(kafka_bootstrap: str, tmp_path: Path) -> None:
     with KafkaServer(tmp_path) as server:
         topic = create(server.bootstrap)
