@@ -39,7 +39,7 @@ services: $(DEV)  ## Start Kafka and S3 without containers; prints what finds th
 	@$(BIN)/python -m infra.services up
 
 services-down: $(DEV)  ## Stop them and delete their data.
-	$(BIN)/python -m infra.services down
+	@$(BIN)/python -m infra.services down
 
 clean:  ## Remove the environment, caches and what runs left in out/.
 	rm -rf .venv .uv .pytest_cache .ruff_cache .hypothesis .import_linter_cache out
