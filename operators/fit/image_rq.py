@@ -109,7 +109,10 @@ def fit_shipped(
     origin += ["| photograph | terms | weight |", "|---|---|---|", *map(_table_row, TRAINING), ""]
     origin += ["Held out:", "", "| photograph | terms |", "|---|---|"]
     origin += [f"| {shipped.name} | {shipped.licence} |" for shipped in HELD_OUT]
-    origin += ["", "`dims`, `crops` and the weights were chosen among three settings by these same photographs."]
+    origin += [
+        "",
+        "`dims`, `crops` and how often each photograph is taken were picked out of three tries by these held-out ones.",
+    ]
     _write_card(report, settings, crops, origin, "python -m operators.fit.image_rq")
     return report
 
