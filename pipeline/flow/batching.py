@@ -31,6 +31,9 @@ class Batcher:
     Args:
         most_windows: a batch closes when one more piece would pass this.
         most_wait_s: or when its first piece has waited this long.
+
+    Attributes:
+        windows, items: that wait.
     """
 
     def __init__(self, most_windows: int, most_wait_s: float) -> None:
@@ -39,6 +42,7 @@ class Batcher:
         self._waiting: deque[tuple[float, Piece]] = deque()
         self._apart: deque[tuple[Piece, ...]] = deque()
         self.windows = 0
+        self.items = 0
 
     def __len__(self) -> int:
         """Pieces."""
@@ -48,12 +52,19 @@ class Batcher:
         """At the end."""
         self._waiting.append((now_s, piece))
         self.windows += piece.size
+        self.items += len(piece.items)
 
     def add_apart(self, pieces: tuple[Piece, ...]) -> None:
         """Suspects: a batch of their own."""
         if pieces:
             self._apart.append(pieces)
             self.windows += sum(piece.size for piece in pieces)
+            self.items += sum(len(piece.items) for piece in pieces)
+
+    @property
+    def batches(self) -> int:
+        """About how many calls these will be."""
+        return min(len(self), -(-self.windows // self._most_windows))
 
     @property
     def next_windows(self) -> int:
@@ -94,4 +105,5 @@ class Batcher:
 
     def _close(self, pieces: tuple[Piece, ...], reason: BatchReason) -> Batch:
         self.windows -= sum(piece.size for piece in pieces)
+        self.items -= sum(len(piece.items) for piece in pieces)
         return Batch(pieces, reason)

@@ -36,9 +36,19 @@ class TokenizeStage:
         return sum(map(len, self.batchers.values()))
 
     @property
-    def queued_items(self) -> int:
-        """Windows that have not been sent."""
+    def queued_windows(self) -> int:
+        """Windows that have not been sent, for each product anew."""
         return sum(batcher.windows for batcher in self.batchers.values())
+
+    @property
+    def queued_items(self) -> int:
+        """Items (segments of long ones) that have not been sent, for each product anew."""
+        return sum(batcher.items for batcher in self.batchers.values())
+
+    @property
+    def queued_batches(self) -> int:
+        """About how many calls these will be."""
+        return sum(batcher.batches for batcher in self.batchers.values())
 
     def add(self, product: str, block: Block, items: Sequence[PieceItem], now_s: float) -> None:
         """Rows of a block for one product."""

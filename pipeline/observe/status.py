@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -129,6 +129,7 @@ class RunStatus:
         lake: URI.
         started_at_s, written_at_s: seconds since 1970, UTC.
         notes: what people should know, e.g. pools that do not fit.
+        pids: of the actors on this host or others, by name: "image/workers/1", "packer image-0".
     """
 
     state: State
@@ -140,6 +141,7 @@ class RunStatus:
     written_at_s: float
     lanes: tuple[LaneStatus, ...]
     notes: tuple[str, ...] = ()
+    pids: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,9 +118,14 @@ class Coordinator:
                 for lane in self.lanes:
                     lane.drain(abandon=self._asked)
             if self.draining and self._commit is None and all(lane.lane.quiet for lane in self.lanes):
-                return EndReason.ASKED if self._asked else EndReason.IDLE
+                return self._end_reason()
             if all(lane.error is not None for lane in self.lanes) and not self.draining:
                 self._asked = True
+
+    def _reason(self) -> EndReason:
+        if len(self.errors()) == len(self.lanes):
+            return EndReason.STOPPED
+        return EndReason.ASKED if self._asked else EndReason.IDLE
 
     def errors(self) -> Mapping[str, StopError]:
         """By lane, what stopped it."""
@@ -131,6 +136,11 @@ class Coordinator:
         for lane in self.lanes:
             lane.close()
         self.desk.close()
+
+    def _end_reason(self) -> EndReason:
+        if all(lane.error is not None for lane in self.lanes):
+            return EndReason.STOPPED
+        return EndReason.ASKED if self._asked else EndReason.IDLE
 
     def _receive(self, wait_s: float) -> None:
         owner = {ref: lane for lane in self.lanes for ref in lane.driver.refs}

@@ -27,6 +27,10 @@ from pipeline.runtime.worker import CallReport, PrepareAnswer, TokenizeAnswer
 _log = structlog.get_logger(__name__)
 
 DIED = (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError)
+SETTLE_S = 2.0
+"""How long the other calls of a dead worker may take to say so."""
+MOST_STILLBORN = 3
+
 LOST = (ray.exceptions.ObjectLostError, ray.exceptions.OwnerDiedError)
 
 
@@ -75,6 +79,8 @@ class LaneDriver:
         self._stage_pools = dict(pools)
         self.pools = list({id(pool): pool for pool in pools.values()}.values())
         self._make_packer = make_packer
+        self._packer_starts: dict[Any, str] = {}
+        self._packer_pids: dict[str, int] = {}
         self._packers = {name: self._start_packer(name) for name in make_packer}
         self._sent: dict[Any, _Sent] = {}
         self._warming: dict[Any, tuple[Pool, str]] = {}
@@ -88,11 +94,14 @@ class LaneDriver:
     @property
     def refs(self) -> list[Any]:
         """Everything that this lane waits for."""
-        return [*self._sent, *self._warming]
+        return [*self._sent, *self._warming, *self._packer_starts]
 
-    def packer_pids(self) -> dict[str, int]:
-        """By packer; blocks until they are ready."""
-        return {name: ray.get(actor.info.remote()) for name, actor in self._packers.items()}
+    @property
+    def pids(self) -> dict[str, int]:
+        """Of the actors that have started, by name: "image/workers/1", "packer image-0"."""
+        workers = (worker for pool in self.pools for worker in pool.workers.values())
+        pids = {worker.name: worker.info.pid for worker in workers if worker.info is not None}
+        return pids | {f"packer {name}": pid for name, pid in self._packer_pids.items()}
 
     # --- sending ---
 
@@ -156,9 +165,12 @@ class LaneDriver:
         if ref in self._warming:
             self._warmed(ref)
             return
-        sent = self._sent.pop(ref)
-        if sent.action.call not in self.lane.core.calls:
-            return  # its packer was lost, and with it this call
+        if ref in self._packer_starts:
+            self._packer_started(ref)
+            return
+        sent = self._sent.pop(ref, None)
+        if sent is None or sent.action.call not in self.lane.core.calls:
+            return  # its actor was lost, and with it this call
         try:
             answer: Any = ray.get(ref)
         except Exception as error:  # noqa: BLE001  sorted by kind below; what is unknown is raised again
@@ -175,7 +187,10 @@ class LaneDriver:
     def _prepared(self, sent: _Sent, answer: PrepareAnswer, now_s: float) -> None:
         assert isinstance(sent.action, Prepare)
         pool = self._pool_of(sent.action.worker)
-        pool.worked(len(answer.items), answer.report.busy_s)
+        # Where the pool tokenizes too, what goes on to that has not left it yet.
+        fused = len(pool.spec.stages) > 1
+        left = sum(item.ended is not None for item in answer.items) if fused else len(answer.items)
+        pool.worked(sent.action.worker, PREPARE, left, answer.report.busy_s)
         if self._raised(sent, answer.report):
             return
         self.tally.prepared += len(answer.items)
@@ -196,12 +211,12 @@ class LaneDriver:
     def _tokenized(self, sent: _Sent, answer: TokenizeAnswer) -> None:
         assert isinstance(sent.action, Tokenize)
         pool = self._pool_of(sent.action.worker)
-        # In a fused pool an item is finished once, by its prepare call; all of its seconds count.
-        fused = pool is self._stage_pools[PREPARE]
-        pool.worked(0 if fused else len(sent.action.items), answer.report.busy_s)
+        action, product = sent.action, sent.action.product
+        fused = PREPARE in pool.spec.stages
+        left = len(action.items) / (len(pool.spec.stages) - 1) if fused else sum(piece.size for piece in action.pieces)
+        pool.worked(action.worker, product, left, answer.report.busy_s)
         if self._raised(sent, answer.report):
             return
-        product = sent.action.product
         self.tally.tokens[product] = self.tally.tokens.get(product, 0) + answer.tokens
         self.lane.tokenized(sent.action.call, Block(sent.handles[0], answer.size_bytes))
 
@@ -211,7 +226,9 @@ class LaneDriver:
         if report.stops:
             raise InvariantError(f"{report.failure.code}: {report.failure.message}\n{report.failure.stack}")
         blame = self.lane.failed(sent.action.call, CallFailure.RAISED, report.failure)
-        _log.warning("operator raised", action=type(sent.action).__name__, blame=blame, error=report.failure.message)
+        _log.warning(
+            "operator raised", action=type(sent.action).__name__, blame=blame.value, error=report.failure.message
+        )
         return True
 
     def _failed(self, sent: _Sent, error: Exception, now_s: float) -> None:
@@ -219,19 +236,46 @@ class LaneDriver:
         action = sent.action
         if isinstance(action, Pack | Seal | Forget):
             self._packer_failed(sent, error, now_s)
-            return
-        if isinstance(error, DIED):
-            how = CallFailure.WORKER_LEFT if _blameless(error) else CallFailure.WORKER_DIED
-            self._lose_worker(action.worker)
-        elif isinstance(error, ray.exceptions.OutOfMemoryError):
-            how = CallFailure.WORKER_LEFT
-            self._lose_worker(action.worker)
+        elif isinstance(error, (*DIED, ray.exceptions.OutOfMemoryError)):
+            self._worker_died(sent, error, now_s)
         elif isinstance(error, LOST):
-            how = CallFailure.VALUE_LOST
+            self._call_failed(sent, CallFailure.VALUE_LOST, error)
         else:
             raise error
-        blame = self.lane.failed(action.call, how, Failure("worker.died", "worker", _brief(error)))
-        _log.warning("call failed", worker=action.worker, how=how, blame=blame, error=_brief(error))
+
+    def _worker_died(self, first: _Sent, error: Exception, now_s: float) -> None:
+        """All of a worker's calls end with it, but only the oldest without an answer was being computed."""
+        assert isinstance(first.action, Prepare | Tokenize)
+        worker = first.action.worker
+        suspect = worker in self._pool_of(worker).workers and not _blameless(error)
+        others = {
+            ref: sent
+            for ref, sent in self._sent.items()
+            if isinstance(sent.action, Prepare | Tokenize) and sent.action.worker == worker
+        }
+        if others:
+            ray.wait(list(others), num_returns=len(others), timeout=SETTLE_S, fetch_local=False)
+        failed = [(first, error)]
+        for ref, sent in others.items():
+            try:
+                ray.get(ref, timeout=0)
+            except ray.exceptions.GetTimeoutError:
+                continue  # comes by itself
+            except Exception as each:  # noqa: BLE001  sorted below, like the first
+                del self._sent[ref]
+                failed.append((sent, each))
+            else:
+                self.receive(ref, now_s)
+        self._lose_worker(worker)
+        for sent, each in sorted(failed, key=lambda pair: pair[0].action.call):
+            how = CallFailure.WORKER_DIED if suspect else CallFailure.WORKER_LEFT
+            suspect = False
+            self._call_failed(sent, CallFailure.VALUE_LOST if isinstance(each, LOST) else how, each)
+
+    def _call_failed(self, sent: _Sent, how: CallFailure, error: Exception) -> None:
+        assert isinstance(sent.action, Prepare | Tokenize)
+        blame = self.lane.failed(sent.action.call, how, Failure("worker.died", "worker", _brief(error)))
+        _log.warning("call failed", worker=sent.action.worker, how=how.value, blame=blame.value, error=_brief(error))
 
     def _packer_failed(self, sent: _Sent, error: Exception, now_s: float) -> None:
         assert isinstance(sent.action, Pack | Seal | Forget)
@@ -262,26 +306,48 @@ class LaneDriver:
         except DIED as error:
             if getattr(error, "actor_init_failed", False):
                 raise InvariantError(f"{name} can't start: {error}") from error
-            _log.error("worker died while starting", worker=name, error=_brief(error))
-            pool.discard(name)
-            pool.deaths += 1
+            self._stillborn(pool, name, _brief(error))
             return
         self.lane.worker_ready(name, pool.spec.stages)
+
+    def _stillborn(self, pool: Pool, name: str, error: str) -> None:
+        pool.discard(name)
+        pool.deaths += 1
+        pool.stillborn += 1
+        _log.error("worker died while starting", worker=name, times=pool.stillborn, error=error)
+        if pool.stillborn >= MOST_STILLBORN:
+            raise InvariantError(f"{pool.name}: {pool.stillborn} workers in a row died while they started: {error}")
+        self.start_worker(pool)
 
     def _lose_worker(self, name: str) -> None:
         self.lane.core.workers.remove(name)
         pool = self._pool_of(name)
         if name in pool.workers:
-            pool.deaths += 1
+            leaving = pool.workers[name].state is WorkerState.RETIRING
+            pool.deaths += not leaving
             pool.discard(name)
-            self.start_worker(pool)
+            if not leaving:
+                self.start_worker(pool)
 
     def _pool_of(self, worker: str) -> Pool:
         prefix = worker.rpartition("/")[0]
         return next(pool for pool in self.pools if pool.name == prefix)
 
     def _start_packer(self, name: str) -> Any:  # noqa: ANN401
-        return PackerActor.options(num_cpus=0, num_gpus=0).remote(self._make_packer[name])
+        self._packer_pids.pop(name, None)
+        actor: Any = PackerActor.options(num_cpus=0, num_gpus=0).remote(self._make_packer[name])
+        self._packer_starts[actor.info.remote()] = name
+        return actor
+
+    def _packer_started(self, ref: Any) -> None:  # noqa: ANN401
+        name = self._packer_starts.pop(ref)
+        try:
+            self._packer_pids[name] = ray.get(ref)
+        except DIED as error:
+            if getattr(error, "actor_init_failed", False):
+                raise InvariantError(f"packer {name} can't start: {error}") from error
+            # It died later: the next call to it says so, and it is replaced then.
+            _log.warning("packer died while starting", packer=name, error=_brief(error))
 
     def stop(self) -> None:
         """Stop every actor of this lane."""
@@ -292,10 +358,9 @@ class LaneDriver:
 
 
 def _blameless(error: Exception) -> bool:
-    """Whether the node went, not the process: no batch is to blame for that."""
-    return bool(getattr(error, "preempted", False)) or (
-        "node" in str(error).lower() and "node died" in str(error).lower()
-    )
+    """Whether the node went or lacked memory, not the process by itself: no batch is to blame for that."""
+    gone = bool(getattr(error, "preempted", False)) or "node died" in str(error).lower()
+    return gone or isinstance(error, ray.exceptions.OutOfMemoryError)
 
 
 def _brief(error: BaseException) -> str:

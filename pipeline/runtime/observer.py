@@ -30,6 +30,7 @@ from pipeline.observe.status import (
 from pipeline.runtime.coordinator import Coordinator
 from pipeline.runtime.lane_run import LaneRun
 from pipeline.runtime.pool import Pool, WorkerState
+from pipeline.runtime.scaler import held_by
 from pipeline.scale.decide import Decision
 
 PERIOD_S = 1.0
@@ -101,6 +102,7 @@ class Observer:
             written_at_s=time.time(),
             lanes=tuple(self._lane(lane, decisions, coordinator.progress.version, now_s) for lane in coordinator.lanes),
             notes=self._notes,
+            pids={name: pid for lane in coordinator.lanes for name, pid in lane.driver.pids.items()},
         )
         write_status(self._state_dir, status)
         self._export(coordinator, status)
@@ -135,18 +137,16 @@ class Observer:
         )
 
     def _pool(self, run: LaneRun, pool: Pool, decision: Decision | None, now_s: float) -> PoolStatus:
-        fused = PREPARE in pool.spec.stages
-        calls = [action for action, _ in run.lane.core.calls.values() if isinstance(action, Prepare | Tokenize)]
-        in_flight = [action for action in calls if action.worker in pool.workers]
+        held = held_by(run, pool)
         return PoolStatus(
             stage=pool.name.rpartition("/")[2],
             workers_ready=pool.count(WorkerState.READY),
             workers_starting=pool.count(WorkerState.STARTING),
             workers_draining=pool.count(WorkerState.RETIRING),
-            workers_wanted=decision.target_workers if decision else len(pool.workers),
-            queued_items=len(run.lane.prepare.ready) if fused else run.lane.tokenize.queued_items,
-            in_flight_items=sum(len(a.leases) if isinstance(a, Prepare) else len(a.items) for a in in_flight),
-            rate_hz=self._rates[pool.name, "finished"].at(pool.finished_in_all, now_s),
+            workers_wanted=decision.target_workers if decision else pool.present,
+            queued_items=held.queued_items,
+            in_flight_items=held.in_flight_items,
+            rate_hz=self._rates[pool.name, "finished"].at(pool.items_in_all, now_s),
             reason=decision.reason.value if decision else "",
         )
 
@@ -164,7 +164,7 @@ class Observer:
             self._metrics.set(m.OLDEST_AGE, lane.oldest.age_s if lane.oldest else 0.0, lane=name)
             for pool, shown in zip(run.driver.pools, lane.pools, strict=True):
                 labels = {"lane": name, "stage": shown.stage}
-                self._grow(m.ITEMS, pool.finished_in_all, **labels)
+                self._grow(m.ITEMS, pool.items_in_all, **labels)
                 self._grow(m.STAGE_BUSY, pool.busy_in_all_s, **labels)
                 self._grow(m.WORKER_DEATHS, pool.deaths, **labels, reason="died")
                 self._metrics.set(m.QUEUED, shown.queued_items, **labels)

@@ -32,6 +32,7 @@ class Worker:
     Attributes:
         warm: answers when it can take calls.
         gpus: ids that Ray gave it.
+        stages: of which it has answered a call.
     """
 
     name: str
@@ -41,6 +42,22 @@ class Worker:
     since_s: float
     info: WorkerInfo | None = None
     gpus: tuple[str, ...] = ()
+    stages: set[str] = field(default_factory=set[str])
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a pool did since it was last asked.
+
+    Attributes:
+        left_items: that left it, however they ended.
+        finished_items, busy_s: items, and seconds computed for them; the first call of each worker and stage, in which
+            it warms up, is in neither.
+    """
+
+    left_items: int
+    finished_items: int
+    busy_s: float
 
 
 @dataclass(slots=True)
@@ -50,21 +67,28 @@ class Pool:
     Attributes:
         name: "<lane>/<pool>", e.g. "image/workers".
         cpus: of one worker, as Ray accounts them.
-        busy_s: computed since `take_work`.
-        finished: items finished since then.
+        items_in_all, busy_in_all_s: since the run began, every call counted.
         deaths: workers that ended without being asked.
+        stillborn: of these, those that died while they started, since one last became ready.
     """
 
     name: str
     spec: WorkerSpec
     cpus: float
     workers: dict[str, Worker] = field(default_factory=dict[str, Worker])
-    busy_s: float = 0.0
-    finished: int = 0
-    finished_in_all: int = 0
+    items_in_all: float = 0.0
     busy_in_all_s: float = 0.0
     deaths: int = 0
+    stillborn: int = 0
+    _left: float = 0.0
+    _finished: float = 0.0
+    _busy_s: float = 0.0
     _numbers: Any = field(default_factory=lambda: itertools.count(1))
+
+    @property
+    def present(self) -> int:
+        """Workers that are here to stay: ready or starting."""
+        return len(self.workers) - self.count(WorkerState.RETIRING)
 
     def count(self, state: WorkerState) -> int:
         """Workers in this state."""
@@ -86,6 +110,7 @@ class Pool:
         """
         info, worker.gpus = ray.get(worker.warm)
         worker.info = info
+        self.stillborn = 0
         worker.state = WorkerState.READY
         _log.info(
             "worker ready",
@@ -110,17 +135,28 @@ class Pool:
         if worker is not None:
             ray.kill(worker.actor, no_restart=True)
 
-    def worked(self, items: int, busy_s: float) -> None:
-        """A call has come back."""
-        self.finished += items
-        self.finished_in_all += items
-        self.busy_s += busy_s
-        self.busy_in_all_s += busy_s
+    def worked(self, name: str, stage: str, items: float, busy_s: float) -> None:
+        """A worker's call has come back.
 
-    def take_work(self) -> tuple[int, float]:
-        """Items finished, and seconds computed for them, since the last time this was asked."""
-        work = (self.finished, self.busy_s)
-        self.finished, self.busy_s = 0, 0.0
+        Args:
+            items: that have left the pool by it; a part of one where other products' calls are still to come.
+        """
+        self._left += items
+        self.items_in_all += items
+        self.busy_in_all_s += busy_s
+        worker = self.workers.get(name)
+        if worker is None or stage in worker.stages:
+            self._finished += items
+            self._busy_s += busy_s
+        else:
+            worker.stages.add(stage)
+
+    def take_work(self) -> Work:
+        """What was done since the last time this was asked; parts of items are kept for the next time."""
+        work = Work(int(self._left), int(self._finished), self._busy_s)
+        self._left -= work.left_items
+        self._finished -= work.finished_items
+        self._busy_s = 0.0
         return work
 
     def stop(self) -> None:

@@ -10,12 +10,14 @@ import structlog
 from pipeline.flow.calls import Prepare, Tokenize
 from pipeline.flow.prepare_stage import PREPARE
 from pipeline.runtime.lane_run import LaneRun
-from pipeline.runtime.placement import PoolPlan, wish
+from pipeline.runtime.placement import PoolPlan
 from pipeline.runtime.pool import Pool, WorkerState
-from pipeline.scale.allocate import Node, allocate
-from pipeline.scale.decide import Decision, PoolLimits, PoolMemory, PoolSignals, ScaleReason, decide
+from pipeline.scale.allocate import Node, Wish, allocate
+from pipeline.scale.plan import PoolRequest, plan
+from pipeline.scale.records import Decision, PoolLimits, PoolMemory, PoolSignals
 
 PERIOD_S = 1.0
+DRAINING = " (draining)"
 
 _log = structlog.get_logger(__name__)
 
@@ -27,8 +29,29 @@ class _Scaled:
     run: LaneRun
     memory: PoolMemory = field(default_factory=PoolMemory)
     decision: Decision | None = None
-    queued_before: int = 0
-    finished_in_all: int = 0
+    held_items: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What lies before a pool's workers and with them.
+
+    Attributes:
+        queued_items, queued_units: waiting; a unit is what could keep one more worker busy.
+        in_flight_items, in_flight_units: with workers; a unit is a call.
+        upstream_items: on their way to this pool.
+    """
+
+    queued_items: int
+    queued_units: int
+    in_flight_items: int
+    in_flight_units: int
+    upstream_items: int
+
+    @property
+    def items(self) -> int:
+        """In the pool's care."""
+        return self.queued_items + self.in_flight_items
 
 
 class Scaler:
@@ -40,18 +63,18 @@ class Scaler:
     """
 
     def __init__(self, lanes: Sequence[LaneRun], plans: Mapping[str, PoolPlan], nodes: Sequence[Node]) -> None:
-        self._pools = [_Scaled(plans[pool.name], pool, run) for run in lanes for pool in run.driver.pools]
+        self._pools = {pool.name: _Scaled(plans[pool.name], pool, run) for run in lanes for pool in run.driver.pools}
         self._nodes = nodes
         self._last_s: float | None = None
 
     @property
     def decisions(self) -> Mapping[str, Decision]:
         """The last decision of each pool."""
-        return {scaled.pool.name: scaled.decision for scaled in self._pools if scaled.decision is not None}
+        return {name: scaled.decision for name, scaled in self._pools.items() if scaled.decision is not None}
 
     def start(self) -> None:
         """The workers that each pool begins with."""
-        for scaled in self._pools:
+        for scaled in self._pools.values():
             for _ in range(scaled.plan.least):
                 scaled.run.driver.start_worker(scaled.pool)
 
@@ -63,75 +86,102 @@ class Scaler:
         if window_s < PERIOD_S:
             return
         self._last_s = now_s
-        for scaled in self._pools:
-            self._decide(scaled, window_s, now_s)
-        wishes = {s.pool.name: wish(s.plan, s.decision.target_workers) for s in self._pools if s.decision is not None}
+        plans = plan({name: _request(scaled, window_s) for name, scaled in self._pools.items()}, self._nodes, now_s)
+        for name, made in plans.items():
+            scaled = self._pools[name]
+            _tell(scaled, made.decision, made.grant.detail)
+            scaled.decision, scaled.memory = made.decision, made.decision.memory
+            surplus = scaled.pool.present - made.decision.target_workers
+            for worker in scaled.pool.to_retire(max(0, surplus)):
+                scaled.run.driver.retire_worker(scaled.pool, worker.name)
+        self._grow({name: made.decision.target_workers for name, made in plans.items()})
+
+    def _grow(self, targets: Mapping[str, int]) -> None:
+        """Start workers where there is room beside those that drain: they still hold their CPUs and GPU shares."""
+        wishes: dict[str, Wish] = {}
+        for name, scaled in self._pools.items():
+            pool, each = scaled.pool, scaled.plan
+            wish = Wish(targets[name], pool.present, each.cpus, each.gpus, each.weight)
+            draining = pool.count(WorkerState.RETIRING)
+            wishes |= {name: wish, name + DRAINING: replace(wish, workers=draining, min_workers=draining)}
         grants = allocate(wishes, self._nodes)
-        for scaled in self._pools:
-            self._move(scaled, grants[scaled.pool.name].workers, grants[scaled.pool.name].detail)
-
-    def _decide(self, scaled: _Scaled, window_s: float, now_s: float) -> None:
-        signals = _signals(scaled, window_s)
-        config = scaled.plan.config
-        limits = PoolLimits(min_workers=config.min, max_workers=config.max, idle_s=config.idle_s)
-        before = scaled.decision
-        scaled.decision = decide(signals, limits, scaled.memory, now_s)
-        scaled.memory = scaled.decision.memory
-        if before is None or (before.reason, before.target_workers) != (
-            scaled.decision.reason,
-            scaled.decision.target_workers,
-        ):
-            _log.info(
-                "scale",
-                pool=scaled.pool.name,
-                workers=signals.workers,
-                target=scaled.decision.target_workers,
-                reason=scaled.decision.reason,
-                why=scaled.decision.reason.explanation,
-                load=None if scaled.decision.load is None else round(scaled.decision.load, 2),
-            )
-
-    def _move(self, scaled: _Scaled, granted: int, detail: str) -> None:
-        pool, driver = scaled.pool, scaled.run.driver
-        assert scaled.decision is not None
-        if granted < scaled.decision.target_workers:
-            scaled.decision = replace(scaled.decision, reason=ScaleReason.CLAMPED_CAPACITY, target_workers=granted)
-            _log.debug("scale clamped", pool=pool.name, granted=granted, why=detail)
-        present = pool.count(WorkerState.READY) + pool.count(WorkerState.STARTING)
-        for _ in range(granted - present):
-            driver.start_worker(pool)
-        for worker in pool.to_retire(max(0, present - granted)):
-            driver.retire_worker(pool, worker.name)
+        for name, scaled in self._pools.items():
+            room = grants[name].workers - scaled.pool.present
+            for _ in range(room):
+                scaled.run.driver.start_worker(scaled.pool)
+            if grants[name].workers < targets[name]:
+                _log.debug("waits for workers that drain", pool=name, why=grants[name].detail)
 
 
-def _signals(scaled: _Scaled, window_s: float) -> PoolSignals:
-    lane, pool = scaled.run.lane, scaled.pool
-    fused = PREPARE in scaled.plan.stages
-    in_flight = sum(
-        isinstance(action, Prepare | Tokenize) and action.worker in pool.workers
-        for action, _ in lane.core.calls.values()
+def held_by(run: LaneRun, pool: Pool) -> Held:
+    """Count what a pool has before it.
+
+    Items of a pool that prepares are references (segments of long ones); in a fused pool they stay until the last
+    product has its tokens: with two products, a call of one finishes half of each. Items of a pool that only
+    tokenizes are windows.
+    """
+    lane, stages = run.lane, pool.spec.stages
+    prepares, products = PREPARE in stages, len(stages) - (PREPARE in stages)
+    calls = [a for a, _ in lane.core.calls.values() if isinstance(a, Prepare | Tokenize) and a.worker in pool.workers]
+    ready, queue = lane.prepare.ready, lane.tokenize
+    waits_upstream = ready.delayed + (0 if lane.draining else run.lag)
+    if prepares:
+        parts = sum(len(call.items) for call in calls if isinstance(call, Tokenize))
+        return Held(
+            queued_items=len(ready) + (_share(queue.queued_items, products) if products else 0),
+            queued_units=len(ready) + (queue.queued_batches if products else 0),
+            in_flight_items=sum(len(c.leases) for c in calls if isinstance(c, Prepare)) + _share(parts, products),
+            in_flight_units=len(calls),
+            upstream_items=waits_upstream,
+        )
+    before = [call for call, _ in lane.core.calls.values() if isinstance(call, Prepare)]
+    return Held(
+        queued_items=queue.queued_windows,
+        queued_units=queue.queued_batches,
+        in_flight_items=sum(piece.size for call in calls if isinstance(call, Tokenize) for piece in call.pieces),
+        in_flight_units=len(calls),
+        upstream_items=waits_upstream + len(ready) + sum(len(call.leases) for call in before),
     )
-    if fused:
-        queued, units = len(lane.prepare.ready), -(-len(lane.prepare.ready) // lane.core.settings.prepare_batch)
-        units += lane.tokenize.queued if len(scaled.plan.stages) > 1 else 0
-        upstream = lane.prepare.ready.delayed + (scaled.run.lag if scaled.run.paused else 0)
-    else:
-        queued, units = lane.tokenize.queued_items, lane.tokenize.queued
-        upstream = len(lane.prepare.ready) + lane.prepare.ready.delayed
-    finished, busy_s = pool.take_work()
-    # What was there, plus what came, less what went, is what is there.
-    arrived = max(0, queued + in_flight - scaled.queued_before + finished)
-    scaled.queued_before = queued + in_flight
-    return PoolSignals(
-        queued_items=queued,
-        queued_units=units,
-        in_flight_units=in_flight,
-        upstream_items=upstream,
+
+
+def _share(parts: int, products: int) -> int:
+    return -(-parts // products) if products else 0
+
+
+def _request(scaled: _Scaled, window_s: float) -> PoolRequest:
+    pool, config = scaled.pool, scaled.plan.config
+    held, work = held_by(scaled.run, pool), pool.take_work()
+    # What was there, plus what came, less what left, is what is there.
+    arrived = max(0, held.items - scaled.held_items + work.left_items)
+    scaled.held_items = held.items
+    signals = PoolSignals(
+        queued_items=held.queued_items,
+        queued_units=held.queued_units,
+        in_flight_units=held.in_flight_units,
+        upstream_items=held.upstream_items,
         workers_ready=pool.count(WorkerState.READY),
         workers_starting=pool.count(WorkerState.STARTING),
         workers_draining=pool.count(WorkerState.RETIRING),
         arrived_items=arrived,
-        finished_items=finished,
-        busy_s=busy_s,
+        finished_items=work.finished_items,
+        busy_s=work.busy_s,
         window_s=window_s,
     )
+    limits = PoolLimits(min_workers=config.min, max_workers=config.max, idle_s=config.idle_s)
+    return PoolRequest(signals, limits, scaled.memory, scaled.plan.cpus, scaled.plan.gpus, scaled.plan.weight)
+
+
+def _tell(scaled: _Scaled, decision: Decision, room: str) -> None:
+    """Log a decision that is not the last one again."""
+    before = scaled.decision
+    if before is None or (before.reason, before.target_workers) != (decision.reason, decision.target_workers):
+        _log.info(
+            "scale",
+            pool=scaled.pool.name,
+            workers=scaled.pool.present,
+            target=decision.target_workers,
+            reason=decision.reason.value,
+            why=decision.reason.explanation,
+            load=None if decision.load is None else round(decision.load, 2),
+            **({"room": room} if room else {}),
+        )

@@ -7,6 +7,7 @@ the memory of the machine.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -121,6 +122,7 @@ class StageWorker:
             for key in keys:
                 name, options = spec.tokenizers[key]
                 self._tokenizers[key] = registry.build(name, options).to(self._device)
+            _limit_threads(spec.threads)
         self._warm_s = time.monotonic() - started_s
 
     def info(self) -> WorkerInfo:
@@ -205,7 +207,14 @@ def _checked(tokens: TokenBatch, windows: int) -> TokenBatch:
 
 
 def _device(spec: WorkerSpec) -> str:
+    if spec.gpus == 0:
+        return "cpu"
     import torch
 
-    torch.set_num_threads(spec.threads)
-    return "cuda:0" if spec.gpus > 0 and torch.cuda.is_available() else "cpu"
+    return "cuda:0" if torch.cuda.is_available() else "cpu"
+
+
+def _limit_threads(threads: int) -> None:
+    """Torch takes all cores by default; where no tokenizer has loaded it, it stays unloaded: that takes seconds."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(threads)

@@ -1,0 +1,85 @@
+"""Small tokenizers that can be told to misbehave; Ray's workers import them by path."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from operators.errors import TokenizeFailedError
+from operators.records import Modality, TokenBatch, TokenSequence, WindowBatch
+from operators.tokenize.base import TokenKind, TokenSpec
+
+KILLER = (200, 0, 100)
+"""The mean colour of an image, or a text's first three bytes, that ends the process."""
+RAISER = (0, 200, 100)
+"""The same, for one on which the tokenizer raises."""
+
+
+class Pretend:
+    """Common to both; `sleep_s` is for each window, `warm_s` for building it."""
+
+    def __init__(self, spec: TokenSpec, sleep_s: float, warm_s: float) -> None:
+        self.spec = spec
+        self._sleep_s = sleep_s
+        time.sleep(warm_s)
+
+    @property
+    def identity(self) -> Mapping[str, Any]:
+        return {"class": type(self).__name__}
+
+    def to(self, device: str) -> Pretend:
+        return self
+
+    def encode(self, window: npt.NDArray[Any]) -> TokenSequence:
+        raise TokenizeFailedError("not needed")
+
+    def decode(self, tokens: TokenSequence) -> npt.NDArray[Any]:
+        raise TokenizeFailedError("not needed")
+
+    def behave(self, kinds: npt.NDArray[Any]) -> None:
+        """`[B, 3]`: what each window begins with."""
+        time.sleep(self._sleep_s * len(kinds))
+        if (np.abs(kinds - np.asarray(KILLER)) < 3).all(axis=1).any():
+            os._exit(1)
+        if (np.abs(kinds - np.asarray(RAISER)) < 3).all(axis=1).any():
+            raise ZeroDivisionError("this colour can't be divided by")
+
+
+class MeanColour(Pretend):
+    """An image -> 3 tokens."""
+
+    def __init__(self, sleep_s: float = 0.0, side: int = 16, warm_s: float = 0.0) -> None:
+        view = f"rgb8:{side}x{side}:cover"
+        spec = TokenSpec(TokenKind.CODES, Modality.IMAGE, view, ("channel",), (256,), "uint16", (3,))
+        super().__init__(spec, sleep_s, warm_s)
+
+    def tokenize(self, batch: WindowBatch) -> TokenBatch:
+        means = batch.data.reshape(len(batch), -1, 3).mean(axis=1).round().astype(np.int64)
+        self.behave(means)
+        return TokenBatch.dense(means.astype(np.uint16))
+
+
+class Letters(Pretend):
+    """A text -> its bytes."""
+
+    def __init__(self, sleep_s: float = 0.0, warm_s: float = 0.0) -> None:
+        super().__init__(
+            TokenSpec(TokenKind.CODES, Modality.TEXT, "utf8:4096", ("t",), (256,), "uint16"), sleep_s, warm_s
+        )
+
+    def tokenize(self, batch: WindowBatch) -> TokenBatch:
+        ends = np.cumsum(batch.lengths)
+        starts = ends - batch.lengths
+        kinds = np.asarray([[*batch.data[a : min(a + 3, b)], 0, 0, 0][:3] for a, b in zip(starts, ends, strict=True)])
+        self.behave(kinds.astype(np.int64).reshape(-1, 3))
+        return TokenBatch(
+            batch.data.astype(np.uint16),
+            np.concatenate([np.zeros(1, np.int64), ends]),
+            batch.lengths.astype(np.int32).reshape(-1, 1),
+            batch.lengths,
+        )
