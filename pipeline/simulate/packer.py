@@ -35,11 +35,20 @@ Upload = Callable[[str, tuple[ShardRow, ...]], Shard]
 
 
 class SimulatedPacker:
-    """What `pipeline.runtime.packer` does, with rows in memory."""
+    """What `pipeline.runtime.packer` does, with rows in memory.
 
-    def __init__(self, products: Iterable[str], upload: Upload, target_bytes: int) -> None:
+    Args:
+        products: their keys.
+        upload: brings a shard into the store.
+        target_bytes: a product is sealed when so much of it is whole.
+        assembler: another one than the production's, with a mistake in it.
+    """
+
+    def __init__(
+        self, products: Iterable[str], upload: Upload, target_bytes: int, assembler: Assembler | None = None
+    ) -> None:
         self._products = tuple(products)
-        self.assembler = Assembler(self._products)
+        self.assembler = assembler or Assembler(self._products)
         self._upload = upload
         self._target_bytes = target_bytes
         self._spool: dict[int, dict[int, _Stored]] = {}
