@@ -87,8 +87,15 @@ def _alive() -> bool:
 
 def _is_ours(pid: int, name: str) -> bool:
     """Whether this process id still is the server: it has our folder on its command line."""
-    asked = subprocess.run(["ps", "-ww", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return str(HOME / name) in asked.stdout
+    if Path("/proc/self").exists():
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace")
+        except (FileNotFoundError, ProcessLookupError):
+            return False
+    else:
+        ps = ["ps", "-ww", "-o", "command=", "-p", str(pid)]
+        command = subprocess.run(ps, capture_output=True, text=True, check=False).stdout
+    return str(HOME / name) in command
 
 
 def main(arguments: list[str]) -> int:

@@ -9,7 +9,7 @@ Where neither can be had the tests are skipped, and the end of the run says so l
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -21,9 +21,12 @@ from infra.services.s3 import make_bucket, remove_bucket, s3_options
 
 _SKIPPED = "needs a real service: "
 _missing: dict[str, str] = {}
+# Fixture: the variable that makes do without it, and what it needs.
 _INSTALLS = {
     "kafka_bootstrap": ("MEDIATOK_TEST_KAFKA", install_kafka),
     "s3_service": ("MEDIATOK_TEST_S3_ENDPOINT", install_versitygw),
+    "own_kafka": ("", install_kafka),
+    "own_s3": ("", install_versitygw),
 }
 
 
@@ -64,7 +67,7 @@ def kafka_bootstrap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield given
         return
     server = KafkaServer(tmp_path_factory.mktemp("kafka"))
-    _start(server, "Kafka")
+    _try("Kafka", server.start)
     yield server.bootstrap
     server.close()
 
@@ -78,14 +81,28 @@ def s3_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Service]:
         service.clear()
         return
     server = S3Server(tmp_path_factory.mktemp("s3"))
-    _start(server, "S3")
+    _try("S3", server.start)
     yield S3Service(server.endpoint, server.key, server.secret)
     server.close()
 
 
-def _start(server: KafkaServer | S3Server, service: str) -> None:
+@pytest.fixture(scope="session")
+def own_kafka() -> type[KafkaServer]:
+    """For tests that kill a broker, or need it set up otherwise: theirs to start and to stop."""
+    _try("Kafka", install_kafka)
+    return KafkaServer
+
+
+@pytest.fixture(scope="session")
+def own_s3() -> type[S3Server]:
+    """For tests that kill an S3, or need it set up otherwise: theirs to start and to stop."""
+    _try("S3", install_versitygw)
+    return S3Server
+
+
+def _try(service: str, start: Callable[[], object]) -> None:
     try:
-        server.start()
+        start()
     except ServiceUnavailableError as error:
         _unavailable(service, error)
 

@@ -76,8 +76,8 @@ def test_kafka_gives_topics_an_id_and_makes_none_by_itself(kafka_bootstrap: str)
 
 
 @pytest.mark.slow
-def test_a_killed_broker_comes_back_with_its_messages_on_its_port(kafka_bootstrap: str, tmp_path: Path) -> None:
-    with KafkaServer(tmp_path) as server:
+def test_a_killed_broker_comes_back_with_its_messages_on_its_port(own_kafka: type[KafkaServer], tmp_path: Path) -> None:
+    with own_kafka(tmp_path) as server:
         topic = create(server.bootstrap)
         publish(server.bootstrap, topic, range(50))
         before = server.bootstrap
