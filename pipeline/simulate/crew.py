@@ -84,7 +84,7 @@ class Crew:
             return
         faults = self._world.faults
         if faults.happens(Kind.WORKER_DIED):
-            self._died(action.worker)
+            self._died(action)
         elif isinstance(action, Tokenize) and faults.happens(Kind.VALUE_LOST):
             self._failed(action, CallFailure.VALUE_LOST)
         elif isinstance(action, Prepare):
@@ -106,18 +106,19 @@ class Crew:
 
     def _failed(self, action: Prepare | Tokenize, how: CallFailure) -> None:
         if how is CallFailure.WORKER_DIED:
-            self._died(action.worker)
+            self._died(action)
         else:
             del self._sent[action.call]
             self._lane.failed(action.call, how, raised())
 
-    def _died(self, worker: str) -> None:
-        """Every call that it had fails; another one is hired."""
-        self._lane.core.workers.remove(worker)
-        for call, action in list(self._sent.items()):
-            if action.worker == worker:
+    def _died(self, action: Prepare | Tokenize) -> None:
+        """Every call of its worker fails, the others blameless; another worker is hired."""
+        self._lane.core.workers.remove(action.worker)
+        for call, other in list(self._sent.items()):
+            if other.worker == action.worker:
                 del self._sent[call]
-                self._lane.failed(call, CallFailure.WORKER_DIED, raised())
+                how = CallFailure.WORKER_DIED if call == action.call else CallFailure.WORKER_LEFT
+                self._lane.failed(call, how, raised())
         self._later(self._world.rng.uniform(0.0, 1.0), self._hire)
 
     # --- packers ---
