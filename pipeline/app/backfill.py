@@ -5,27 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import structlog
 from rich.console import Console
 
 from operators.errors import ConfigError
-from pipeline.app.build import claims_of
+from pipeline.app.build import claims_of, plan
 from pipeline.app.defaults import DEFAULT_LANES
 from pipeline.app.run import execute
 from pipeline.app.storage import options_for, storage_options
 from pipeline.config import Config, load_config, parse_config
 from pipeline.graph import LanePlan
+from pipeline.lake.history import load_state
 from pipeline.lake.open_store import open_store
+from pipeline.lake.state import LakeState
+from pipeline.observe import units
+from pipeline.observe.logs import setup_logs
+from pipeline.records import SourcePartition
 from pipeline.source.base import Positions, Source
 from pipeline.source.inventory import canonical
-from pipeline.source.listing import freeze
+from pipeline.source.listing import Frozen, freeze
 from pipeline.source.listing_source import ListingSource
-
-_log = structlog.get_logger(__name__)
 
 
 def run_backfill(uris: Sequence[str], lake: str, config_path: Path | None) -> int:
     """Freeze what the URIs hold, resume an unfinished listing or add what is new; tokenize. Returns the exit code."""
+    setup_logs()
     config = backfill_config(uris, lake, config_path)
     storage = storage_options(config)
     store = open_store(config.lake, options_for(config.lake, storage))
@@ -33,9 +36,10 @@ def run_backfill(uris: Sequence[str], lake: str, config_path: Path | None) -> in
     if not listings:
         Console().print(f"nothing to tokenize under {', '.join(uris)}", markup=False)
         return 0
-    _log.info(
-        "listing frozen", listings=[listing.source_id for listing in listings], rows=sum(x.rows for x in listings)
-    )
+    rows = sum(listing.rows for listing in listings)
+    if _complete(config, load_state(store), listings):
+        Console().print(f"nothing new: all {units.count(rows)} that were listed are in {config.lake}", markup=False)
+        return 0
 
     def make_source(lane: LanePlan, positions: Positions) -> Source:
         del lane
@@ -43,6 +47,20 @@ def run_backfill(uris: Sequence[str], lake: str, config_path: Path | None) -> in
 
     claims = claims_of(config, lambda _: [listing.source_id for listing in listings])
     return execute(config, f"backfill {' '.join(uris)}", make_source, claims, until_idle=True)
+
+
+def _complete(config: Config, state: LakeState, listings: Sequence[Frozen]) -> bool:
+    """Whether the lake has every row of these listings in every product, so that nothing need be started to know."""
+    names = [name for lane in config.lanes.values() for name in lane.products]
+    running = [state.open_product(name) for name in names]
+    logs = [(SourcePartition(listing.source_id, 0), listing.rows) for listing in listings]
+    for product in running:
+        positions = [state.position(product.product.key, log) if product else None for log, _ in logs]
+        if any(position is None or position < rows for position, (_, rows) in zip(positions, logs, strict=True)):
+            return False
+    # Of the same names: whether they are the same products takes the tokenizers to tell.
+    keys = {item.product.key for lane in plan(config) for item in lane.products}
+    return keys == {product.product.key for product in running if product}
 
 
 def backfill_config(uris: Sequence[str], lake: str, config_path: Path | None) -> Config:

@@ -16,6 +16,7 @@ from typing import Any
 import ray
 import structlog
 
+from operators.errors import ConfigError
 from operators.records import Modality
 from operators.tokenize import registry
 from operators.window import ImageView, parse_view
@@ -71,7 +72,11 @@ class Built:
 
 
 def start_ray(config: Config) -> tuple[Node, ...]:
-    """Start or join a Ray. Returns its nodes."""
+    """Start or join a Ray. Returns its nodes.
+
+    Raises:
+        ConfigError: there is none to join.
+    """
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if not ray.is_initialized():
@@ -85,7 +90,10 @@ def start_ray(config: Config) -> tuple[Node, ...]:
                 **common,
             )
         else:
-            ray.init(address=config.ray.address, **common)
+            try:
+                ray.init(address=config.ray.address, **common)
+            except ConnectionError as error:
+                raise ConfigError(f"ray.address: no cluster answers at {config.ray.address!r}: {error}") from error
     return cluster_nodes()
 
 

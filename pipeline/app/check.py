@@ -10,10 +10,10 @@ import ray
 from rich.console import Console
 from rich.text import Text
 
-from operators.errors import MediatokError
+from operators.errors import ConfigError, MediatokError, StoreUnsafeError
 from pipeline.app.build import plan, start_ray
 from pipeline.app.storage import options_for, storage_options
-from pipeline.config import Config
+from pipeline.config import Config, LaneConfig
 from pipeline.graph import LanePlan
 from pipeline.lake.open_store import open_store
 from pipeline.lake.store import conditional_put_works
@@ -59,9 +59,11 @@ def findings(config: Config) -> Iterator[Finding]:
     yield _look("tokenizers", tokenizers)
     yield _look("store", lambda: _store(config))
     yield _look("fetch roots", lambda: _roots(config))
-    for name, lane in config.lanes.items():
-        if config.kafka is not None and lane.topics:
-            yield _look(f"kafka, lane {name}", lambda topics=tuple(lane.topics): _kafka(config, topics))
+    if config.kafka is None:
+        yield Finding("kafka", ok=True, detail="none configured: this config is for `mediatok backfill` only")
+    else:
+        for name, lane in config.lanes.items():
+            yield _look(f"kafka, lane {name}", lambda name=name, lane=lane: _kafka(config, name, lane))
     if plans:
         yield _look("pools", lambda: _pools(config, plans))
 
@@ -76,7 +78,7 @@ def _look(what: str, look: Callable[[], str]) -> Finding:
 def _store(config: Config) -> str:
     store = open_store(config.lake, options_for(config.lake, storage_options(config)))
     if not conditional_put_works(store, uuid.uuid4().hex):
-        raise MediatokError(
+        raise StoreUnsafeError(
             f"{config.lake} overwrites on a conditional put (If-None-Match: *), so exactly-once can't be promised on it"
         )
     return f"{config.lake} can be written, and refuses to create what is there"
@@ -85,13 +87,15 @@ def _store(config: Config) -> str:
 def _roots(config: Config) -> str:
     missing = [str(root) for root in config.fetch.roots if not root.is_dir()]
     if missing:
-        raise MediatokError(f"no such folder: {', '.join(missing)}")
+        raise ConfigError(f"no such folder: {', '.join(missing)}")
     return ", ".join(map(str, config.fetch.roots)) or "none: file:// references will be refused"
 
 
-def _kafka(config: Config, topics: tuple[str, ...]) -> str:
+def _kafka(config: Config, name: str, lane: LaneConfig) -> str:
     assert config.kafka is not None
-    kafka = KafkaConfig(topics, {"group.id": "mediatok", **config.kafka}, source_epoch=config.source_epoch)
+    if not lane.topics:
+        raise ConfigError(f"lanes.{name}.topics: a lane that runs on Kafka needs one")
+    kafka = KafkaConfig(tuple(lane.topics), {"group.id": "mediatok", **config.kafka}, source_epoch=config.source_epoch)
     ids = TopicIds(kafka, consumer_properties(kafka), lambda _: None).identify()
     return ", ".join(f"{topic} = {source_id}" for topic, source_id in ids.items())
 
