@@ -30,7 +30,7 @@ _FOLDERS = {"skimage": "data", "sklearn": "datasets/images"}
 
 @pytest.fixture(scope="session")
 def ray_session() -> Iterator[None]:
-    """A local Ray with two CPUs, started once for all tests that ask for it.
+    """A local Ray with two CPUs and two pretended GPUs, started once for all tests that ask for it.
 
     A test that needs another Ray, or runs a command that shuts Ray down, does it in a process of its own.
     """
@@ -39,7 +39,7 @@ def ray_session() -> Iterator[None]:
     ray.init(
         address="local",
         num_cpus=2,
-        num_gpus=0,
+        num_gpus=2,
         object_store_memory=256 << 20,
         include_dashboard=False,
         log_to_driver=False,

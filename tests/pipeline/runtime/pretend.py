@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,13 +21,22 @@ RAISER = (0, 200, 100)
 """The same, for one on which the tokenizer raises."""
 
 
-class Pretend:
-    """Common to both; `sleep_s` is for each window, `warm_s` for building it."""
+@dataclass(frozen=True)
+class PretendOptions:
+    """`sleep_s` is for each window."""
 
-    def __init__(self, spec: TokenSpec, sleep_s: float, warm_s: float) -> None:
+    sleep_s: float = 0.0
+    side: int = 16
+
+
+class Pretend:
+    """Common to both."""
+
+    Options = PretendOptions
+
+    def __init__(self, spec: TokenSpec, options: PretendOptions) -> None:
         self.spec = spec
-        self._sleep_s = sleep_s
-        time.sleep(warm_s)
+        self._sleep_s = options.sleep_s
 
     @property
     def identity(self) -> Mapping[str, Any]:
@@ -53,10 +63,10 @@ class Pretend:
 class MeanColour(Pretend):
     """An image -> 3 tokens."""
 
-    def __init__(self, sleep_s: float = 0.0, side: int = 16, warm_s: float = 0.0) -> None:
-        view = f"rgb8:{side}x{side}:cover"
+    def __init__(self, options: PretendOptions) -> None:
+        view = f"rgb8:{options.side}x{options.side}:cover"
         spec = TokenSpec(TokenKind.CODES, Modality.IMAGE, view, ("channel",), (256,), "uint16", (3,))
-        super().__init__(spec, sleep_s, warm_s)
+        super().__init__(spec, options)
 
     def tokenize(self, batch: WindowBatch) -> TokenBatch:
         means = batch.data.reshape(len(batch), -1, 3).mean(axis=1).round().astype(np.int64)
@@ -67,10 +77,8 @@ class MeanColour(Pretend):
 class Letters(Pretend):
     """A text -> its bytes."""
 
-    def __init__(self, sleep_s: float = 0.0, warm_s: float = 0.0) -> None:
-        super().__init__(
-            TokenSpec(TokenKind.CODES, Modality.TEXT, "utf8:4096", ("t",), (256,), "uint16"), sleep_s, warm_s
-        )
+    def __init__(self, options: PretendOptions) -> None:
+        super().__init__(TokenSpec(TokenKind.CODES, Modality.TEXT, "utf8:4096", ("t",), (256,), "uint16"), options)
 
     def tokenize(self, batch: WindowBatch) -> TokenBatch:
         ends = np.cumsum(batch.lengths)
