@@ -34,7 +34,7 @@ FINISH_S = 240
 @pytest.fixture
 def media_bucket(s3_service: Any) -> str:
     """A bucket with small photographs-like images, one text, and nothing else."""
-    bucket = s3_service.bucket()
+    bucket = s3_service.new_bucket()
     store = s3fs.S3FileSystem(**s3_service.storage_options)
     rng = np.random.default_rng(7)
     for number in range(OBJECTS):
@@ -123,7 +123,7 @@ def test_kill_9_of_coordinator_tokenizer_and_packer_loses_and_repeats_nothing(
         producer.produce(topic, value=value, key=str(number).encode())
     assert producer.flush(60) == 0
 
-    lake = f"s3://{s3_service.bucket()}/lake"
+    lake = f"s3://{s3_service.new_bucket()}/lake"
     state = tmp_path / "state"
     config = tmp_path / "run.yaml"
     config.write_text(
@@ -166,6 +166,6 @@ def test_kill_9_of_coordinator_tokenizer_and_packer_loses_and_repeats_nothing(
 
     found = count(kafka_bootstrap, [topic], lake, s3_service.storage_options)
     assert found.messages == len(values)
-    assert (found.lost, found.repeated) == (0, 0), found
+    assert (found.lost, found.repeated, found.unknown, found.uncovered) == (0, 0, 0, 0), found
     assert found.letters > 0
     assert found.voids > 0
