@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import ray
+import torch
 from rich.console import Console
 from rich.text import Text
 
@@ -18,6 +20,7 @@ from pipeline.graph import LanePlan
 from pipeline.lake.open_store import open_store
 from pipeline.lake.store import conditional_put_works
 from pipeline.runtime.placement import place, pools_of
+from pipeline.scale.allocate import Node
 from pipeline.source.kafka_config import KafkaConfig, consumer_properties
 from pipeline.source.kafka_topics import TopicIds
 
@@ -101,9 +104,17 @@ def _kafka(config: Config, name: str, lane: LaneConfig) -> str:
 
 
 def _pools(config: Config, plans: tuple[LanePlan, ...]) -> str:
-    try:
-        placement = place([pool for lane in plans for pool in pools_of(lane)], start_ray(config))
-    finally:
-        ray.shutdown()
+    placement = place([pool for lane in plans for pool in pools_of(lane)], _nodes(config))
     pools = [f"{p.name} {p.config.min}-{p.config.max} × {p.cpus:g} CPU, {p.gpus:g} GPU" for p in placement.pools]
     return "; ".join([*pools, *placement.notes])
+
+
+def _nodes(config: Config) -> tuple[Node, ...]:
+    """A local Ray has what this machine has, and need not be started to know that; another one is asked."""
+    if config.ray.address == "local":
+        gpus = torch.cuda.device_count() if config.ray.gpus is None else config.ray.gpus
+        return (Node(float(config.ray.cpus or os.cpu_count() or 1), gpus),)
+    try:
+        return start_ray(config)
+    finally:
+        ray.shutdown()
