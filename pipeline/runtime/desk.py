@@ -11,14 +11,19 @@ from typing import Literal
 
 import structlog
 
+from operators.errors import TransientError
 from pipeline.flow.coverage import Coverage
 from pipeline.flow.positions import choose_start
 from pipeline.graph import LanePlan
 from pipeline.lake.delta import Delta, Opening, Start
 from pipeline.lake.lake import Lake
-from pipeline.lake.proposal import PartResult, Proposal
+from pipeline.lake.proposal import Committed, PartResult, Proposal
 from pipeline.records import Sealed, Shard, SourcePartition
 from pipeline.source.base import OffsetAt
+
+RETRY_S, MOST_RETRY_S = 0.5, 15.0
+PATIENCE_S = 600.0
+"""A store may be away for so long before the run ends; what was sealed is made again then."""
 
 _log = structlog.get_logger(__name__)
 
@@ -107,7 +112,7 @@ class LakeDesk:
             self._lake.commit(Proposal(starts=starts))
             state = self._lake.state
             reasons = {key: start.reasons[key].value for key in start.new}
-            _log.info("start committed", log=log, offset=start.position, reasons=reasons)
+            _log.info("start committed", log=f"{log.source_id}/{log.partition}", offset=start.position, reasons=reasons)
         positions: list[int] = []
         for key in keys:
             # A `from` that another process committed in between stands; ours was a proposal.
@@ -120,7 +125,7 @@ class LakeDesk:
 
     def _commit(self, sealed: tuple[Sealed, ...]) -> CommitResult:
         started_s = time.monotonic()
-        committed = self._lake.commit(Proposal(sealed=sealed))
+        committed = self._outlast(Proposal(sealed=sealed))
         state = self._lake.state
         logs = {span.log for part in sealed for span in part.covers}
         positions: dict[SourcePartition, int] = {}
@@ -131,6 +136,19 @@ class LakeDesk:
         if self._keep_added and committed.delta is not None:
             self._added.append(committed.delta)
         return CommitResult(committed.version, committed.parts, shards, positions, time.monotonic() - started_s)
+
+    def _outlast(self, proposal: Proposal) -> Committed:
+        """Commit, however long the store is away. A try that went through unheard is found covered by the next."""
+        tries, until_s = 0, time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return self._lake.commit(proposal)
+            except TransientError as error:
+                if time.monotonic() >= until_s:
+                    raise
+                _log.warning("commit tries again", tries=tries + 1, error=str(error))
+                time.sleep(min(MOST_RETRY_S, RETRY_S * 2**tries))
+                tries += 1
 
 
 class LanePositions:

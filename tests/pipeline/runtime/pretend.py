@@ -91,3 +91,7 @@ class Letters(Pretend):
             batch.lengths.astype(np.int32).reshape(-1, 1),
             batch.lengths,
         )
+
+
+class Other(Letters):
+    """Another fingerprint."""

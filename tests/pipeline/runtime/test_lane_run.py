@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from operators.errors import (
+    MediatokError,
+    OffsetGapError,
+    ProductSupersededError,
+    SourceUnavailableError,
+    TopicRecreatedError,
+)
+from operators.records import Modality, Origin
+from pipeline.flow.calls import Prepare
+from pipeline.flow.core import LaneSettings
+from pipeline.flow.lane import Lane
+from pipeline.graph import LanePlan
+from pipeline.records import Message, SourcePartition
+from pipeline.runtime.desk import LakeDesk
+from pipeline.runtime.driver import LaneDriver
+from pipeline.runtime.intake import Claims, Intake
+from pipeline.runtime.lane_run import LaneRun
+from pipeline.source.events import Assigned, EndReached, Event, Hole, Messages
+from tests.pipeline.runtime.test_desk import LOG, Policy, opened, planned
+
+
+class Tape:
+    """A source that gives what is put on it.
+
+    Attributes:
+        trouble: what `recheck` raises.
+        calls: of pause and resume.
+    """
+
+    def __init__(self) -> None:
+        self.events: list[Event | MediatokError] = []
+        self.trouble: MediatokError | None = None
+        self.calls: list[str] = []
+        self.advised: dict[SourcePartition, int] = {}
+
+    def poll(self, max_messages: int, timeout_s: float) -> list[Event]:
+        events: list[Event] = []
+        while self.events:
+            event = self.events.pop(0)
+            if isinstance(event, MediatokError):
+                raise event
+            events.append(event)
+        return events
+
+    def pause(self) -> None:
+        self.calls.append("pause")
+
+    def resume(self) -> None:
+        self.calls.append("resume")
+
+    def recheck(self) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+
+    def advise(self, positions: Mapping[SourcePartition, int]) -> None:
+        self.advised |= positions
+
+    def lag(self) -> Mapping[SourcePartition, int]:
+        return {LOG: 5}
+
+    def close(self) -> None:
+        self.calls.append("close")
+
+
+class Idle:
+    """A driver that sends nothing: the lane's actions are taken by the test."""
+
+    def step(self, now_s: float) -> int:
+        return 0
+
+    def stop(self) -> None:
+        pass
+
+
+def tombstones(start: int, end: int) -> Messages:
+    return Messages(tuple(Message(Origin("topic-id", 0, n, 0), "text", None, None) for n in range(start, end)))
+
+
+def texts(start: int, end: int) -> Messages:
+    value = b'{"uri": "a", "text": "b"}'
+    return Messages(tuple(Message(Origin("topic-id", 0, n, 0), "text", None, value) for n in range(start, end)))
+
+
+@pytest.fixture
+def plan() -> LanePlan:
+    return planned()
+
+
+@pytest.fixture
+def tape() -> Tape:
+    return Tape()
+
+
+@pytest.fixture
+def desk(tmp_path: Path, plan: LanePlan) -> Iterator[LakeDesk]:
+    desk = opened(tmp_path, plan)
+    desk.start_of(LOG, plan.keys, 0, Policy(0))
+    yield desk
+    desk.close()
+
+
+@pytest.fixture
+def lane(plan: LanePlan, tape: Tape, desk: LakeDesk) -> LaneRun:
+    settings = LaneSettings(most_ready=8)
+    machine = Lane("text", plan.views, ["p"], settings, random.Random(0), lambda: 0)
+    intake = Intake(Claims({"text": (Modality.TEXT,)}), Modality.TEXT)
+    tape.events.append(Assigned((LOG,)))
+    return LaneRun(plan, machine, cast("LaneDriver", Idle()), tape, intake, desk)
+
+
+def commit(lane: LaneRun, desk: LakeDesk) -> Any:
+    result = desk.commit(lane.take_sealed()).result()
+    lane.committed(result)
+    return result
+
+
+def test_what_needs_no_worker_is_committed_and_the_source_told(lane: LaneRun, tape: Tape, desk: LakeDesk) -> None:
+    tape.events += [tombstones(0, 3), Hole(LOG, 3, 6), tombstones(6, 7), EndReached(LOG, 7)]
+    lane.poll(0.0)
+    assert lane.idle
+    commit(lane, desk)
+    assert tape.advised == {LOG: 7}
+    assert dict(lane.items) == dict.fromkeys(lane.plan.keys, 7)
+
+
+def test_covered_messages_read_again_make_no_work(lane: LaneRun, tape: Tape, desk: LakeDesk, tmp_path: Path) -> None:
+    tape.events.append(tombstones(0, 3))
+    lane.poll(0.0)
+    commit(lane, desk)
+    desk.start_of(LOG, lane.plan.keys, 0, Policy(0))
+    tape.events.append(texts(0, 3))
+    lane.poll(0.0)
+    assert not len(lane.lane.core.ledger)
+    assert lane.admitted == 6
+    assert dict(lane.items) == dict.fromkeys(lane.plan.keys, 3)
+
+
+def test_a_full_lane_pauses_its_source_and_goes_on_polling(lane: LaneRun, tape: Tape) -> None:
+    tape.events.append(texts(0, 9))
+    lane.poll(0.0)
+    lane.poll(0.1)
+    lane.poll(0.2)
+    assert tape.calls == ["pause"]
+    lane.lane.worker_ready("w", ["prepare"])
+    assert {type(action) for action in lane.lane.actions(0.3)} == {Prepare}
+    lane.poll(0.4)
+    assert tape.calls == ["pause", "resume"]
+    assert lane.paused_times == 1
+
+
+def test_a_product_closed_by_a_higher_revision_stops_the_lane(
+    lane: LaneRun, tape: Tape, desk: LakeDesk, tmp_path: Path
+) -> None:
+    higher = {"tokenizer": "tests.pipeline.runtime.pretend:Other", "revision": 2}
+    newer = opened(tmp_path, planned(products={"first": higher}))
+    tape.events.append(tombstones(0, 3))
+    lane.poll(0.0)
+    with pytest.raises(ProductSupersededError, match="first"):
+        commit(lane, desk)
+    newer.close()
+
+
+def test_what_was_read_from_a_topic_that_is_gone_is_discarded(lane: LaneRun, tape: Tape) -> None:
+    tape.events += [tombstones(0, 3), texts(3, 5)]
+    lane.poll(0.0)
+    tape.trouble = TopicRecreatedError("text: another topic under this name")
+    assert lane.take_sealed() == ()
+    assert isinstance(lane.error, TopicRecreatedError)
+    assert not len(lane.lane.core.ledger)
+    assert lane.take_sealed() == ()
+    assert lane.idle
+
+
+def test_a_broker_that_does_not_answer_delays_a_commit(lane: LaneRun, tape: Tape) -> None:
+    tape.events.append(tombstones(0, 3))
+    lane.poll(0.0)
+    tape.trouble = SourceUnavailableError("no leader")
+    assert lane.take_sealed() == ()
+    tape.trouble = None
+    assert {sealed.product for sealed in lane.take_sealed()} == set(lane.plan.keys)
+    assert lane.error is None
+
+
+def test_a_source_that_stops_leaves_what_came_before_to_be_committed(lane: LaneRun, tape: Tape, desk: LakeDesk) -> None:
+    tape.events.append(tombstones(0, 3))
+    lane.poll(0.0)
+    tape.events.append(OffsetGapError("offsets 3..9 are gone"))
+    lane.poll(0.1)
+    assert isinstance(lane.error, OffsetGapError)
+    assert lane.lane.draining
+    assert commit(lane, desk).positions == {LOG: 3}
+
+
+def test_an_unavailable_source_is_polled_again(lane: LaneRun, tape: Tape) -> None:
+    tape.events += [SourceUnavailableError("away")]
+    lane.poll(0.0)
+    tape.events.append(tombstones(0, 1))
+    lane.poll(0.1)
+    assert (lane.error, lane.admitted) == (None, 1)
