@@ -205,12 +205,12 @@ def verify(lake_uri: str, config: Path | None, *, as_json: bool = False) -> int:
 
 
 def _print_tallies(console: Console, tallies: Sequence[ProductTally]) -> None:
-    table = plain_table("product", "messages", "items", "=", "with rows", "+", "empty", "+", "letters", "+", "void")
+    table = plain_table("product", "items", "=", "with rows", "+", "empty", "+", "letters", "+", "void")
     for each in tallies:
         counts = [each.items_with_rows, each.empties, each.letters, each.voids]
         cells = [cell for count in counts for cell in ("+", units.compact(count, 1_000_000))][1:]
-        items = [units.compact(count, 1_000_000) for count in (each.messages, each.items)]
-        table.add_row(Text(units.middle(each.product, 24)), *items, "=", *cells)
+        items = units.compact(each.items, 1_000_000)
+        table.add_row(Text(units.middle(each.product, 24)), items, "=", *cells)
     console.print(table)
 
 
