@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,7 @@ from pipeline.graph import LanePlan
 from pipeline.lake.lake import Lake
 from pipeline.lake.reader import read_table
 from pipeline.lake.verify import Report, verify
-from pipeline.observe.status import RunStatus
+from pipeline.observe.status import RunStatus, State
 from pipeline.records import Letter
 from pipeline.runtime.coordinator import EndReason
 from pipeline.runtime.intake import Claims
@@ -126,6 +127,7 @@ def run(
     ended.append(Ended(built, parsed.lake))
     try:
         ended[0].reason = built.coordinator.run(until_idle=until_idle)
+        built.observer.publish(built.coordinator, time.monotonic(), State.STOPPED)
     finally:
         built.coordinator.close()
     return ended[0]
