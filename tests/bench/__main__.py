@@ -1,4 +1,4 @@
-"""`python -m tests.bench`: see `throughput` for what is measured and how."""
+"""`python -m tests.bench`: see `throughput` and `driver_cost` for what is measured and how."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from rich.console import Console
 
 from pipeline.observe.logs import setup_logs
 from pipeline.observe.status_table import plain_table
+from tests.bench.driver_cost import driver_cost
 from tests.bench.pictures import QUALITY, SIDE, make_pictures
 from tests.bench.throughput import Measured, bench_config, in_a_loop, through_pipeline
 
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=1000, help="how many (%(default)s)")
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="processes of either side (%(default)s)")
     parser.add_argument("--tokenizer", action="append", help="repeat for more (image-rq)")
+    parser.add_argument("--references", type=int, default=20_000, help="for the driver's own cost (%(default)s)")
     given = parser.parse_args()
     tokenizers: list[str] = given.tokenizer or ["image-rq"]
     setup_logs(level="WARNING")
@@ -44,6 +46,7 @@ def main() -> None:
         f"{given.images} JPEGs of {SIDE}×{SIDE} (quality {QUALITY}), {', '.join(tokenizers)}, "
         f"{given.workers} workers on {os.cpu_count()} cores"
     )
+    console.print("CPU in ms an image: in all, then by process")
     console.print(_table({"bare loop": before, "pipeline": pipeline, "bare loop again": after}))
     loop_hz, loop_ms = max(before.hz, after.hz), min(before.cpu_ms, after.cpu_ms)
     console.print(
@@ -51,11 +54,16 @@ def main() -> None:
         f"by CPU time alone it would be {loop_ms / pipeline.cpu_ms:.0%}"
     )
     console.print(", ".join(f"{what}: {count:,.1f}" for what, count in pipeline.notes.items()))
+    cost = driver_cost(given.references)
+    console.print(
+        f"the coordinator spends {cost.us_per_reference:.0f} µs of CPU a reference "
+        f"({cost.references:,} texts of a few bytes, 32 references a message to an actor)"
+    )
 
 
 def _table(measured: Mapping[str, Measured]) -> object:
     kinds = ("loop", "workers", "driver", "packer", "ray")
-    table = plain_table("", "images/s", "s", "CPU ms/image", *(f"{kind}" for kind in kinds))
+    table = plain_table("", "images/s", "s", "CPU ms", *(f"{kind}" for kind in kinds))
     for name, each in measured.items():
         parts = [f"{1000 * each.cpu_s[kind] / each.images:.1f}" if kind in each.cpu_s else "" for kind in kinds]
         table.add_row(name, f"{each.hz:.1f}", f"{each.seconds:.1f}", f"{each.cpu_ms:.1f}", *parts)
