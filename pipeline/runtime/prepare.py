@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy.typing as npt
 
 from operators.decode import Cursor, Decoder, ImageDecoder, ImageLimits, OnDamage, TextDecoder
-from operators.errors import ConfigError, Disposition, EmptyMediaError, MediatokError, ReferenceUnclaimedError
+from operators.errors import ConfigError, Disposition, EmptyMediaError, MediatokError
 from operators.records import (
     ContentFacts,
     EmptyReason,
@@ -57,9 +57,13 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class NotMine:
-    """The first bytes say that another lane must have it."""
+    """The first bytes say that this lane can't have it.
 
-    modality: Modality
+    Attributes:
+        modality: what they show; `Unrecognised.BINARY` where it is nothing that any lane could take.
+    """
+
+    modality: Modality | Unrecognised
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,16 +163,14 @@ class Preparer:
             arrays[key].extend(array for _, array in windows)
         return ItemReport(content.facts, cuts, segment.cursor)
 
-    def _elsewhere(self, reference: MediaReference, content: bytes) -> Modality | None:
-        """The modality of an item that is not this lane's."""
+    def _elsewhere(self, reference: MediaReference, content: bytes) -> Modality | Unrecognised | None:
+        """What an item is that is not this lane's."""
         modality = reference.modality
         if modality is None:
             found = probe(content[:PROBE_BYTES])
             if found is Unrecognised.NO_CONTENT:
                 raise EmptyMediaError("0 bytes, and nothing else says what it is")
-            if found is Unrecognised.BINARY:
-                raise ReferenceUnclaimedError(f"begins with {content[:16]!r}, which is of no known modality")
-            modality = Modality(found)
+            modality = found
         return None if modality is self.modality else modality
 
 

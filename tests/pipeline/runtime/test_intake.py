@@ -48,3 +48,10 @@ def test_a_topic_of_one_lane_needs_no_look_at_the_bytes() -> None:
 def test_only_the_bytes_can_tell_for_a_name_without_suffix_in_a_shared_topic() -> None:
     got = outcomes({"uri": "s3://b/no-suffix"})
     assert all(isinstance(item, MediaReference) and item.modality is None for item in got.values())
+
+
+def test_bytes_of_no_known_modality_are_one_letter_in_the_topics_first_lane() -> None:
+    first = SHARED.judge("media.all", "binary", Modality.IMAGE)
+    assert isinstance(first, Failure)
+    assert first.code == "reference.unclaimed"
+    assert SHARED.judge("media.all", "binary", Modality.TEXT) is VoidReason.NOT_MINE
