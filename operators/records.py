@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from operators.pickling import flat
+
 
 class Modality(StrEnum):
     """What a reference points to; each modality is a lane of its own."""
@@ -25,6 +27,7 @@ class Modality(StrEnum):
     TEXT = "text"
 
 
+@flat
 @dataclass(frozen=True, slots=True, order=True)
 class Origin:
     """Where an item came from, for ever: replays and re-tokenizations carry the original one.
@@ -38,6 +41,7 @@ class Origin:
     item: int
 
 
+@flat
 @dataclass(frozen=True, slots=True)
 class MediaReference:
     """One item to tokenize.
@@ -75,6 +79,7 @@ class MediaReference:
         return json.dumps([self.byte_range, self.time_range_s])
 
 
+@flat
 @dataclass(frozen=True, slots=True)
 class ContentFacts:
     """What was really fetched for an item: goes into its rows.
@@ -90,6 +95,7 @@ class ContentFacts:
     size_bytes: int
 
 
+@flat
 @dataclass(frozen=True, slots=True)
 class WindowMeta:
     """Where a window lies in its item. [start, end) in ticks of `rate_num / rate_den` ticks a second.

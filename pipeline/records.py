@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from operators.pickling import flat
 from operators.records import (
     ContentFacts,
     EmptyReason,
@@ -22,9 +24,11 @@ Range = tuple[int, int]
 """Half-open [start, end) of message offsets."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class SourcePartition:
-    """One ordered log of messages: a partition of a topic, or a frozen listing (partition 0)."""
+class SourcePartition(NamedTuple):
+    """One ordered log of messages: a partition of a topic, or a frozen listing (partition 0).
+
+    A tuple, since it is the key of most tables that a message is looked up in.
+    """
 
     source_id: str
     partition: int
@@ -172,6 +176,7 @@ class Sealed:
     voided: tuple[tuple[VoidReason, Span], ...] = ()
 
 
+@flat
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """What a packer is told about one item in one product: a segment's windows, or how it ended without rows.

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from operators.records import ContentFacts, EmptyReason, Failure, MediaReference, Modality, VoidReason, WindowMeta
+from operators.pickling import flat
+from operators.records import ContentFacts, EmptyReason, Failure, MediaReference, VoidReason, WindowMeta
 from pipeline.records import Delivery, SourcePartition
 
 Handle = Any
@@ -20,6 +21,7 @@ Item = MediaReference | VoidReason | Failure
 """What a message holds: something to tokenize, nothing to tokenize, or something that can't be read as either."""
 
 
+@flat
 @dataclass(frozen=True, slots=True)
 class Lease:
     """One try at one item (later: at one range of it).
@@ -42,6 +44,7 @@ class Lease:
     deaths: int = 0
 
 
+@flat
 @dataclass(frozen=True, slots=True)
 class RowSpan:
     """An item's windows in one view's batch: windows[i] is row `first + i`."""
@@ -50,6 +53,7 @@ class RowSpan:
     windows: tuple[WindowMeta, ...]
 
 
+@flat
 @dataclass(frozen=True, slots=True)
 class PreparedItem:
     """What fetching, decoding and cutting one lease's segment gave.
@@ -59,8 +63,8 @@ class PreparedItem:
         cursor: where to go on; None when the item is finished.
         ended: why it has no rows at all.
         transient: `ended` is a failure that may pass; try again later.
-        elsewhere: the modality that its bytes show, where that is not the lane's; `ended` is void then, until who
-            takes what says otherwise.
+        elsewhere: what its bytes show (a modality, or "binary"), where that is not the lane's; `ended` is void then,
+            until who takes what says otherwise.
     """
 
     facts: ContentFacts | None = None
@@ -68,7 +72,7 @@ class PreparedItem:
     cursor: Any = None
     ended: Failure | EmptyReason | VoidReason | None = None
     transient: bool = False
-    elsewhere: Modality | None = None
+    elsewhere: str | None = None
 
 
 @dataclass(slots=True, eq=False)

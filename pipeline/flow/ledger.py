@@ -48,7 +48,7 @@ class Ledger:
         self._packers = itertools.cycle(packers)
         self._run_length = run_length
         self._runs: dict[SourcePartition, tuple[str, int]] = {}
-        self._entries: dict[SourcePartition, dict[int, Entry]] = defaultdict(dict)
+        self._entries: dict[tuple[str, int], dict[int, Entry]] = defaultdict(dict)
         self._next_attempt = itertools.count(1)
 
     def __len__(self) -> int:
@@ -71,7 +71,7 @@ class Ledger:
 
     def entry(self, origin: Origin) -> Entry | None:
         """The message that an item belongs to, if it is in flight."""
-        return self._entries[SourcePartition(origin.source_id, origin.partition)].get(origin.offset)
+        return self._entries[origin.source_id, origin.partition].get(origin.offset)
 
     def next_attempt(self, entry: Entry, item: int) -> int:
         """A new try at an item; all earlier ones are stale from now on."""

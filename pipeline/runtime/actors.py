@@ -2,11 +2,14 @@
 
 `max_restarts=0, max_task_retries=0`: an actor that dies stays dead. The pool replaces it and the lane tries its work
 again under new attempt ids, since only the lane knows what is still wanted.
+
+Records that come by the thousand are pickled before Ray sees them: its own pickler asks Python code about each one.
 """
 
 from __future__ import annotations
 
 import os
+import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -38,8 +41,9 @@ class StageActor:
         gpus = ray.get_runtime_context().get_accelerator_ids().get("GPU", [])
         return self._worker.info(), tuple(gpus)
 
-    def prepare(self, leases: Sequence[Lease]) -> tuple[Any, ...]:
+    def prepare(self, pickled_leases: bytes) -> tuple[Any, ...]:
         """(PrepareAnswer, WindowBatch a view...): call with `num_returns = 1 + views`."""
+        leases: tuple[Lease, ...] = pickle.loads(pickled_leases)  # noqa: S301  the coordinator's
         answer, batches = self._worker.prepare(leases)
         return (answer, *batches)
 
@@ -60,8 +64,9 @@ class PackerActor:
         """Answers once the packer is ready: its pid."""
         return os.getpid()
 
-    def add(self, deliveries: Sequence[Delivery], *batches: TokenBatch) -> PackReport:
+    def add(self, pickled_deliveries: bytes, *batches: TokenBatch) -> PackReport:
         """See `Packer.add`. A full spool is sealed, and the deliveries are taken then."""
+        deliveries: tuple[Delivery, ...] = pickle.loads(pickled_deliveries)  # noqa: S301  the coordinator's
         try:
             return self._packer.add(deliveries, batches)
         except SpoolFullError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import pickle
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -136,17 +137,14 @@ class LaneDriver:
     def _send(self, sent: _Sent) -> None:
         match sent.action:
             case Prepare(worker=worker, leases=leases):
-                actor = self._pool_of(worker).workers[worker].actor
-                returns = 1 + len(self._pool_of(worker).spec.views)
-                refs = actor.prepare.options(num_returns=returns).remote(leases)
-                refs = refs if isinstance(refs, list) else [refs]
+                call = self._pool_of(worker).workers[worker].prepare
+                refs = call.remote(pickle.dumps(leases, pickle.HIGHEST_PROTOCOL))
             case Tokenize(worker=worker, product=product, pieces=pieces):
-                actor = self._pool_of(worker).workers[worker].actor
+                call = self._pool_of(worker).workers[worker].tokenize
                 rows = [(piece.start, piece.stop) for piece in pieces]
-                batches = [piece.block.handle for piece in pieces]
-                refs = actor.tokenize.options(num_returns=2).remote(product, rows, *batches)
+                refs = call.remote(product, rows, *(piece.block.handle for piece in pieces))
             case Pack(packer=packer, deliveries=deliveries, batches=batches):
-                refs = [self._packers[packer].add.remote(deliveries, *batches)]
+                refs = [self._packers[packer].add.remote(pickle.dumps(deliveries, pickle.HIGHEST_PROTOCOL), *batches)]
             case Seal(packer=packer, reason=reason):
                 refs = [self._packers[packer].seal.remote(reason)]
             case Forget(packer=packer, logs=logs):

@@ -40,6 +40,7 @@ class LaneRun:
         self.items: Counter[str] = Counter()
         self.committed_rows: Counter[str] = Counter()
         self.committed_tokens: Counter[str] = Counter()
+        self._keys = plan.keys
         self._intake = intake
         self._desk = desk
         self._paused = False
@@ -141,17 +142,17 @@ class LaneRun:
         match event:
             case Messages(messages=messages):
                 for message in messages:
-                    products = self._desk.owed(message.log, message.origin.offset, self.plan.keys)
+                    products = self._desk.owed(message.log, message.origin.offset, self._keys)
                     items = self._intake.items(message)
                     for key in products:
                         self.items[key] += len(items)
                     self.lane.admit(message, items, products, now_s)
-                    self._at_end.discard(message.log)
+                self._at_end -= {message.log for message in messages}
                 self.admitted += len(messages)
             case Hole(log=log, start=start, end=end):
-                for key in self.plan.keys:
+                for key in self._keys:
                     self.items[key] += end - start
-                self.lane.hole(log, start, end, self.plan.keys)
+                self.lane.hole(log, start, end, self._keys)
             case Assigned(logs=logs):
                 self._assigned |= set(logs)
                 self._at_end -= set(logs)

@@ -31,6 +31,7 @@ class Worker:
 
     Attributes:
         warm: answers when it can take calls.
+        prepare, tokenize: its methods, told how many values they return.
         gpus: ids that Ray gave it.
         stages: of which it has answered a call.
     """
@@ -40,6 +41,8 @@ class Worker:
     warm: Any
     state: WorkerState
     since_s: float
+    prepare: Any
+    tokenize: Any
     info: WorkerInfo | None = None
     gpus: tuple[str, ...] = ()
     stages: set[str] = field(default_factory=set[str])
@@ -98,7 +101,15 @@ class Pool:
         """One worker more; it is of use once its `warm` answers."""
         name = f"{self.name}/{next(self._numbers)}"
         actor: Any = StageActor.options(num_cpus=self.cpus, num_gpus=self.spec.gpus).remote(self.spec)
-        worker = Worker(name, actor, actor.info.remote(), WorkerState.STARTING, time.monotonic())
+        worker = Worker(
+            name,
+            actor,
+            warm=actor.info.remote(),
+            state=WorkerState.STARTING,
+            since_s=time.monotonic(),
+            prepare=actor.prepare.options(num_returns=1 + len(self.spec.views)),
+            tokenize=actor.tokenize.options(num_returns=2),
+        )
         self.workers[name] = worker
         return worker
 

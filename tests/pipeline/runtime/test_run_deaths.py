@@ -20,11 +20,13 @@ from pipeline.observe.status import RunStatus, read_status
 from pipeline.runtime.actors import StageActor
 from pipeline.runtime.coordinator import EndReason
 from pipeline.source.embedded import EmbeddedBroker
-from tests.pipeline.runtime.running import Ended, lanes, reference, run, send
+from tests.pipeline.runtime.running import Ended, reference, run, send
 
 pytestmark = pytest.mark.ray
 
 TEXTS = 1500
+LANE = "novels"
+"""Of its own name: metrics of the runs before are still there."""
 
 
 @ray.remote(max_restarts=0, max_task_retries=0, num_cpus=0)
@@ -60,7 +62,7 @@ class Reaper:
 
     def __call__(self, ended: Ended, status: RunStatus) -> None:
         lane = status.lanes[0]
-        for name in ("text/workers/1", "packer text-0"):
+        for name in (f"{LANE}/workers/1", f"packer {LANE}-0"):
             pid = status.pids.get(name)
             if pid is not None and name not in self.killed and lane.in_flight_items and lane.done_items:
                 os.kill(pid, signal.SIGKILL)
@@ -78,19 +80,21 @@ def told(tmp_path_factory: pytest.TempPathFactory, ray_session: None) -> Iterato
         broker.create(["text"])
         send(broker, [reference("text", uri=f"t{n}", text=f"text number {n}") for n in range(TEXTS)])
         tokenizer = {"tokenizer": "tests.pipeline.runtime.pretend:Letters", "options": {"sleep_s": 0.01}}
-        text = {
+        novels = {
+            "modality": "text",
+            "topics": ["text"],
             "products": {"letters": tokenizer},
             "workers": {"max": 1, "cpus": 0.5},
             "limits": {"prepare_batch": 16, "tokenize_windows": 16, "seal_age_s": 0.5},
         }
-        ended = run(folder, broker, lanes(text=text), each_second=reaper)
+        ended = run(folder, broker, {LANE: novels}, each_second=reaper)
     yield ended, reaper, folder
 
 
 def test_a_worker_and_a_packer_are_killed_and_replaced(told: tuple[Ended, Reaper, Path]) -> None:
     ended, reaper, _ = told
-    assert set(reaper.killed) == {"text/workers/1", "packer text-0"}
-    assert reaper.replaced == {"text/workers/2", "packer text-0"}
+    assert set(reaper.killed) == {f"{LANE}/workers/1", f"packer {LANE}-0"}
+    assert reaper.replaced == {f"{LANE}/workers/2", f"packer {LANE}-0"}
     assert ended.built.coordinator.lanes[0].driver.pools[0].deaths == 1
     assert ended.reason is EndReason.IDLE
 
@@ -140,6 +144,6 @@ def _exported() -> Iterator[tuple[str, float]]:
     port = ray.nodes()[0]["MetricsExportPort"]
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
         for line in answer.read().decode().splitlines():
-            if line.startswith("ray_mediatok"):
+            if line.startswith("ray_mediatok") and f'lane="{LANE}"' in line:
                 series, _, value = line.rpartition(" ")
                 yield series.partition("{")[0], float(value)
