@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import os
 import random
 import time
 import uuid
@@ -13,10 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ray
-import structlog
-
-from operators.errors import ConfigError
 from operators.records import Modality
 from operators.tokenize import registry
 from operators.window import ImageView, parse_view
@@ -30,6 +25,7 @@ from pipeline.lake.history import last_hint
 from pipeline.lake.lake import Lake
 from pipeline.lake.open_store import open_store
 from pipeline.observe.status import RunStatus
+from pipeline.runtime import cluster
 from pipeline.runtime.coordinator import Coordinator
 from pipeline.runtime.desk import LakeDesk, LanePositions
 from pipeline.runtime.driver import LaneDriver
@@ -45,11 +41,6 @@ from pipeline.scale.allocate import Node
 from pipeline.source.base import Positions, Source
 
 TEXT_LEASE_BYTES = 64 << 10
-STARTUP_TIMEOUT = "timed out during startup"
-"""Of the bare Exception that Ray raises (ray/_private/node.py)."""
-
-_log = structlog.get_logger(__name__)
-
 MakeSource = Callable[[LanePlan, Positions], Source]
 
 
@@ -71,50 +62,6 @@ class Built:
     notes: tuple[str, ...]
 
 
-def start_ray(config: Config) -> tuple[Node, ...]:
-    """Start or join a Ray. Returns its nodes.
-
-    Raises:
-        ConfigError: there is none to join.
-    """
-    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if not ray.is_initialized():
-        common: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
-        if config.ray.address == "local":
-            _init_local(
-                num_cpus=config.ray.cpus,
-                num_gpus=config.ray.gpus,
-                object_store_memory=config.ray.object_store_bytes,
-                include_dashboard=False,
-                **common,
-            )
-        else:
-            try:
-                ray.init(address=config.ray.address, **common)
-            except ConnectionError as error:
-                raise ConfigError(f"ray.address: no cluster answers at {config.ray.address!r}: {error}") from error
-    return cluster_nodes()
-
-
-def _init_local(**options: Any) -> None:  # noqa: ANN401  Ray's own
-    """Start a Ray here. It gives its own processes 30 s, fixed; a busy host may need a second try."""
-    try:
-        ray.init(address="local", **options)
-    except Exception as error:
-        if STARTUP_TIMEOUT not in str(error):
-            raise
-        _log.warning("ray took too long to start; once more", error=str(error))
-        ray.shutdown()
-        ray.init(address="local", **options)
-
-
-def cluster_nodes() -> tuple[Node, ...]:
-    """What each node of the joined cluster has."""
-    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return tuple(Node(float(each.get("CPU", 0)), int(each.get("GPU", 0))) for each in resources if each.get("CPU"))
-
-
 def plan(config: Config) -> tuple[LanePlan, ...]:
     """The lanes of a config; builds every tokenizer once."""
     return plan_lanes(config, registry.build)
@@ -128,7 +75,7 @@ def plan_and_start(config: Config) -> tuple[tuple[LanePlan, ...], tuple[Node, ..
     """
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="plan") as side:
         planned = side.submit(plan, config)
-        nodes = start_ray(config)
+        nodes = cluster.start(config.ray)
         return planned.result(), nodes
 
 
@@ -166,7 +113,7 @@ def build(
     desk.open_products()
     rng = random.Random()  # noqa: S311  jitter
     runs = [_lane_run(lane, config, storage, placement, make_source, claims, desk, rng) for lane in plans]
-    scaler = Scaler(runs, {pool.name: pool for pool in placement.pools}, nodes)
+    scaler = Scaler(runs, {pool.name: pool for pool in placement.pools}, cluster.nodes)
     observer = Observer(config_path, config.lake, config.state, placement.notes, show)
     coordinator = Coordinator(runs, desk, scaler, config.commit.interval_s, observer)
     scaler.start()

@@ -7,18 +7,18 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import ray
 import torch
 from rich.console import Console
 from rich.text import Text
 
 from operators.errors import ConfigError, MediatokError, StoreUnsafeError
-from pipeline.app.build import plan, start_ray
+from pipeline.app.build import plan
 from pipeline.app.storage import options_for, storage_options
 from pipeline.config import Config, LaneConfig
 from pipeline.graph import LanePlan
 from pipeline.lake.open_store import open_store
 from pipeline.lake.store import conditional_put_works
+from pipeline.runtime import cluster
 from pipeline.runtime.placement import place, pools_of
 from pipeline.scale.allocate import Node
 from pipeline.source.kafka_config import KafkaConfig, consumer_properties
@@ -115,6 +115,6 @@ def _nodes(config: Config) -> tuple[Node, ...]:
         gpus = torch.cuda.device_count() if config.ray.gpus is None else config.ray.gpus
         return (Node(float(config.ray.cpus or os.cpu_count() or 1), gpus),)
     try:
-        return start_ray(config)
+        return cluster.start(config.ray)
     finally:
-        ray.shutdown()
+        cluster.stop()

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-import ray
 import structlog
 from rich.console import Console
 
@@ -24,6 +23,7 @@ from pipeline.observe.logs import LOG_VARIABLE, LogStyle, setup_logs
 from pipeline.observe.progress import ProgressDisplay
 from pipeline.observe.status import RunStatus, State
 from pipeline.observe.summary import render_summary
+from pipeline.runtime import cluster
 from pipeline.runtime.coordinator import EndReason
 from pipeline.runtime.intake import Claims
 from pipeline.source.base import Positions, Source
@@ -78,7 +78,7 @@ def execute(
             plans, nodes = plan_and_start(config)
             built = build(config, path, make_source, claims, plans=plans, nodes=nodes, until_idle=until_idle, show=show)
         except BaseException:
-            ray.shutdown()
+            cluster.stop()
             raise
         for note in built.notes:
             _log.warning("placement", note=note)
@@ -89,7 +89,7 @@ def execute(
             built.observer.publish(built.coordinator, time.monotonic(), State.STOPPED)
         finally:
             built.coordinator.close()
-            ray.shutdown()
+            cluster.stop()
     _log.info("ended", reason=reason.value, version=built.coordinator.progress.version)
     if until_idle:
         _print_summary(built, config, time.monotonic() - started_s)

@@ -14,12 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import pyarrow as pa
 import ray
 
 from operators.errors import SpoolFullError
 from operators.records import TokenBatch, WindowBatch
 from pipeline.flow.calls import Lease, SealReason
-from pipeline.records import Delivery, PackReport, SourcePartition
+from pipeline.records import Delivery, PackReport, Sealed, SourcePartition
 from pipeline.runtime.packer import Packer
 from pipeline.runtime.worker import StageWorker, WorkerInfo, WorkerSpec
 
@@ -34,6 +35,8 @@ class StageActor:
         if spec.gpus == 0:
             # `num_gpus=0` alone leaves every device of the node visible. Must precede the first import of torch.
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        # Tokenizers in Rust would take every core of the node otherwise.
+        os.environ["RAYON_NUM_THREADS"] = str(spec.threads)
         self._worker = StageWorker(spec)
 
     def info(self) -> tuple[WorkerInfo, tuple[str, ...]]:
@@ -58,7 +61,9 @@ class PackerActor:
 
     def __init__(self, make: Callable[[], Packer]) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        pa.array([""])  # the first one imports pandas where that is installed: a second that belongs to the start
         self._packer = make()
+        self._unreported: tuple[Sealed, ...] = ()
 
     def info(self) -> int:
         """Answers once the packer is ready: its pid."""
@@ -68,16 +73,22 @@ class PackerActor:
         """See `Packer.add`. A full spool is sealed, and the deliveries are taken then."""
         deliveries: tuple[Delivery, ...] = pickle.loads(pickled_deliveries)  # noqa: S301  the coordinator's
         try:
-            return self._packer.add(deliveries, batches)
-        except SpoolFullError:
-            sealed = self._packer.seal(SealReason.STARVED).sealed
             report = self._packer.add(deliveries, batches)
-            return replace(report, sealed=(*sealed, *report.sealed))
+        except SpoolFullError:
+            # Kept until an answer gets through: what is sealed stands in exactly one report.
+            self._unreported += self._packer.seal(SealReason.STARVED).sealed
+            report = self._packer.add(deliveries, batches)
+        return self._whole(report)
 
     def seal(self, reason: SealReason) -> PackReport:
         """See `Packer.seal`."""
-        return self._packer.seal(reason)
+        return self._whole(self._packer.seal(reason))
 
     def forget(self, logs: frozenset[SourcePartition]) -> PackReport:
         """See `Packer.forget`."""
-        return self._packer.forget(logs)
+        return self._whole(self._packer.forget(logs))
+
+    def _whole(self, report: PackReport) -> PackReport:
+        """The report, with what an earlier call sealed before it failed."""
+        unreported, self._unreported = self._unreported, ()
+        return replace(report, sealed=(*unreported, *report.sealed)) if unreported else report

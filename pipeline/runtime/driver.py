@@ -279,8 +279,10 @@ class LaneDriver:
         assert isinstance(sent.action, Pack | Seal | Forget)
         packer = sent.action.packer
         cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
-        if isinstance(error, DIED):
-            _log.warning("packer died", packer=packer, error=_brief(error))
+        if isinstance(error, (*DIED, *LOST)):
+            # A token batch that is lost has no way back but from the start; its packer goes with it, to begin clean.
+            _log.warning("packer lost", packer=packer, error=_brief(error))
+            ray.kill(self._packers[packer], no_restart=True)
             self.lane.packer_lost(packer)
             self._packers[packer] = self._start_packer(packer)
         elif isinstance(cause, MediatokError) and cause.disposition is Disposition.RETRY:

@@ -6,7 +6,13 @@ from collections import Counter
 
 import structlog
 
-from operators.errors import InvariantError, ProductSupersededError, SourceUnavailableError, StopError
+from operators.errors import (
+    InvariantError,
+    ProductSupersededError,
+    SourceUnavailableError,
+    StopError,
+    TopicRecreatedError,
+)
 from pipeline.flow.lane import Lane
 from pipeline.graph import LanePlan
 from pipeline.lake.proposal import Reason, Verdict
@@ -74,7 +80,8 @@ class LaneRun:
             self._paused = holds_back
             self.paused_times += holds_back
             (self.source.pause if holds_back else self.source.resume)()
-            _log.info("source paused" if holds_back else "source resumed", lane=self.name)
+            if not self.lane.draining:
+                _log.info("source paused" if holds_back else "source resumed", lane=self.name)
         try:
             for event in self.source.poll(POLL_MESSAGES, 0.0):
                 self._take(event, now_s)
@@ -96,6 +103,8 @@ class LaneRun:
 
     def take_sealed(self) -> tuple[Sealed, ...]:
         """What may be committed: nothing while it isn't certain that the topic is still the one that was read."""
+        if isinstance(self.error, TopicRecreatedError):
+            return self._discard()
         if self.error is not None:
             return self.lane.take_sealed()
         try:
@@ -104,12 +113,15 @@ class LaneRun:
             _log.warning("commit waits for the broker", lane=self.name, error=str(error))
             return ()
         except StopError as error:
-            discarded = self.lane.take_sealed()
-            self.lane.revoke(self._assigned)
             self._stop(error)
-            _log.error("read from a topic that is gone: discarded", lane=self.name, parts=len(discarded))
-            return ()
+            return self._discard()
         return self.lane.take_sealed()
+
+    def _discard(self) -> tuple[()]:
+        """What was read from a topic that is gone must not be committed, whenever it comes out of the packers."""
+        if discarded := self.lane.take_sealed():
+            _log.error("read from a topic that is gone: discarded", lane=self.name, parts=len(discarded))
+        return ()
 
     def committed(self, result: CommitResult) -> None:
         """The lake has settled a proposal: what it has is done, what it has not is done again.
@@ -170,3 +182,5 @@ class LaneRun:
         _log.error("lane stopped", lane=self.name, code=error.code, error=str(error))
         self.error = error
         self.lane.draining = True
+        if isinstance(error, TopicRecreatedError):
+            self.lane.revoke(self._assigned)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import structlog
@@ -59,10 +59,12 @@ class Scaler:
 
     Args:
         plans: by pool name.
-        nodes: of the cluster.
+        nodes: of the cluster, as it is now: it may grow.
     """
 
-    def __init__(self, lanes: Sequence[LaneRun], plans: Mapping[str, PoolPlan], nodes: Sequence[Node]) -> None:
+    def __init__(
+        self, lanes: Sequence[LaneRun], plans: Mapping[str, PoolPlan], nodes: Callable[[], Sequence[Node]]
+    ) -> None:
         self._pools = {pool.name: _Scaled(plans[pool.name], pool, run) for run in lanes for pool in run.driver.pools}
         self._nodes = nodes
         self._last_s: float | None = None
@@ -86,7 +88,7 @@ class Scaler:
         if window_s < PERIOD_S:
             return
         self._last_s = now_s
-        plans = plan({name: _request(scaled, window_s) for name, scaled in self._pools.items()}, self._nodes, now_s)
+        plans = plan({name: _request(scaled, window_s) for name, scaled in self._pools.items()}, self._nodes(), now_s)
         for name, made in plans.items():
             scaled = self._pools[name]
             _tell(scaled, made.decision, made.grant.detail)
@@ -104,7 +106,7 @@ class Scaler:
             wish = Wish(targets[name], pool.present, each.cpus, each.gpus, each.weight)
             draining = pool.count(WorkerState.RETIRING)
             wishes |= {name: wish, name + DRAINING: replace(wish, workers=draining, min_workers=draining)}
-        grants = allocate(wishes, self._nodes)
+        grants = allocate(wishes, self._nodes())
         for name, scaled in self._pools.items():
             room = grants[name].workers - scaled.pool.present
             for _ in range(room):

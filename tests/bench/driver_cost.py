@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from operators.records import Origin
-from pipeline.app.build import build, plan, start_ray
+from pipeline.app.build import build, plan
 from pipeline.config import parse_config
 from pipeline.graph import LanePlan
 from pipeline.records import Message, SourcePartition
+from pipeline.runtime import cluster
 from pipeline.runtime.intake import Claims
 from pipeline.source.base import Positions, Source
 from pipeline.source.events import Assigned, Event, Exhausted, Messages
@@ -104,7 +105,7 @@ def driver_cost(references: int = 20_000, profile: cProfile.Profile | None = Non
             "limits": {"tokenize_windows": 256},
         }
         config = parse_config({"lake": f"{folder}/lake", "state": f"{folder}/state", "lanes": {"text": text}})
-        plans, nodes = plan(config), start_ray(config)
+        plans, nodes = plan(config), cluster.start(config.ray)
 
         def make_source(lane: LanePlan, positions: Positions) -> Source:
             return Canned(references, positions)

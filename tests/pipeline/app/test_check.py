@@ -5,25 +5,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from pipeline.app import check
 from pipeline.app.check import Finding, check_config, findings
 from pipeline.config import parse_config
-from pipeline.scale.allocate import Node
 from pipeline.source.embedded import EmbeddedBroker
 from pipeline.source.kafka_config import KafkaConfig
 
 LANES = {"text": {"topics": ["media.text"], "products": {"bytes": {"tokenizer": "text-bytes"}}}}
 
 
-@pytest.fixture(autouse=True)
-def _two_cpus(monkeypatch) -> None:
-    monkeypatch.setattr(check, "start_ray", lambda _: (Node(2.0, 0),))
-
-
 def found(tmp_path: Path, **changes: Any) -> dict[str, Finding]:
-    raw = {"lake": str(tmp_path / "lake"), "lanes": LANES, **changes}
+    raw = {"lake": str(tmp_path / "lake"), "lanes": LANES, "ray": {"cpus": 2, "gpus": 0}, **changes}
     return {finding.what: finding for finding in findings(parse_config(raw))}
 
 

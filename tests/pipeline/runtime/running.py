@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 from confluent_kafka import Producer
 
-from pipeline.app.build import Built, build, plan, start_ray
+from pipeline.app.build import Built, build, plan
 from pipeline.config import parse_config
 from pipeline.graph import LanePlan
 from pipeline.lake.lake import Lake
@@ -20,6 +20,7 @@ from pipeline.lake.reader import read_table
 from pipeline.lake.verify import Report, verify
 from pipeline.observe.status import RunStatus, State
 from pipeline.records import Letter
+from pipeline.runtime import cluster
 from pipeline.runtime.coordinator import EndReason
 from pipeline.runtime.intake import Claims
 from pipeline.source.base import Positions, Source
@@ -122,7 +123,14 @@ def run(
 
     claims = Claims({topic: (lane.modality,) for lane in plans for topic in lane.config.topics})
     built = build(
-        parsed, "test", make_source, claims, plans=plans, nodes=start_ray(parsed), until_idle=until_idle, show=show
+        parsed,
+        "test",
+        make_source,
+        claims,
+        plans=plans,
+        nodes=cluster.start(parsed.ray),
+        until_idle=until_idle,
+        show=show,
     )
     ended.append(Ended(built, parsed.lake))
     try:

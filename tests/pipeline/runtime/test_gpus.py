@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from operators.errors import ConfigError
-from pipeline.app.build import cluster_nodes, plan, worker_spec
+from pipeline.app.build import plan, worker_spec
 from pipeline.config import Config, parse_config
+from pipeline.runtime import cluster
 from pipeline.runtime.placement import PoolPlan, place, pools_of
 from pipeline.runtime.pool import Pool, Worker
 from tests.pipeline.runtime.running import lanes
@@ -24,7 +25,7 @@ def config(tmp_path: Path, **given: Mapping[str, Any]) -> Config:
 
 def placed(config: Config) -> Iterator[tuple[PoolPlan, Pool]]:
     planned = {lane.name: lane for lane in plan(config)}
-    for each in place([pool for lane in planned.values() for pool in pools_of(lane)], cluster_nodes()).pools:
+    for each in place([pool for lane in planned.values() for pool in pools_of(lane)], cluster.nodes()).pools:
         yield each, Pool(each.name, worker_spec(planned[each.lane], each, config, {}), each.cpus)
 
 

@@ -1,0 +1,73 @@
+"""Starting, joining and leaving a Ray; what its nodes have."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import ray
+import structlog
+
+from operators.errors import ConfigError
+from pipeline.config import RayConfig
+from pipeline.scale.allocate import Node
+
+STARTUP_TIMEOUT = "timed out during startup"
+"""Of the bare Exception that Ray raises (ray/_private/node.py)."""
+
+_log = structlog.get_logger(__name__)
+
+
+def start(config: RayConfig) -> tuple[Node, ...]:
+    """Start or join a Ray. Returns its nodes.
+
+    Raises:
+        ConfigError: there is none to join.
+    """
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if not ray.is_initialized():
+        quiet: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+        if config.address == "local":
+            _start_local(config, quiet)
+        else:
+            _join(config, quiet)
+    return nodes()
+
+
+def nodes() -> tuple[Node, ...]:
+    """What each node of the cluster has now."""
+    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return tuple(Node(float(each.get("CPU", 0)), int(each.get("GPU", 0))) for each in resources if each.get("CPU"))
+
+
+def stop() -> None:
+    """Leave; a Ray that was started here ends."""
+    ray.shutdown()
+
+
+def _start_local(config: RayConfig, quiet: dict[str, Any]) -> None:
+    options: dict[str, Any] = {
+        "address": "local",
+        "num_cpus": config.cpus,
+        "num_gpus": config.gpus,
+        "object_store_memory": config.object_store_bytes,
+        "include_dashboard": False,
+        **quiet,
+    }
+    try:
+        ray.init(**options)
+    except Exception as error:
+        # Ray gives its own processes 30 s, fixed; a busy host may need a second try.
+        if STARTUP_TIMEOUT not in str(error):
+            raise
+        _log.warning("ray took too long to start; once more", error=str(error))
+        ray.shutdown()
+        ray.init(**options)
+
+
+def _join(config: RayConfig, quiet: dict[str, Any]) -> None:
+    try:
+        ray.init(address=config.address, **quiet)
+    except ConnectionError as error:
+        raise ConfigError(f"ray.address: no cluster answers at {config.address!r}: {error}") from error
