@@ -156,7 +156,9 @@ def broker_messages(bootstrap: str, topics: Sequence[str]) -> dict[Place, list[b
     """Every message, from the beginning: for each of its items whether there is anything to do."""
     admin = AdminClient({"bootstrap.servers": bootstrap})
     described = admin.describe_topics(TopicCollection(list(topics)))
-    ids = {topic: f"kafka:{described[topic].result(PATIENCE_S).topic_id}" for topic in topics}
+    # Kafka writes its ids in the alphabet of base64 that is safe in URLs, the client's str() in the other one.
+    written = {topic: str(described[topic].result(PATIENCE_S).topic_id) for topic in topics}
+    ids = {topic: "kafka:" + text.translate(str.maketrans("+/", "-_")) for topic, text in written.items()}
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,

@@ -145,7 +145,8 @@ def test_each_mistake_is_counted_and_nothing_else(
 ) -> None:
     admin = AdminClient({"bootstrap.servers": kafka_bootstrap})
     described = admin.describe_topics(TopicCollection([topic]))
-    made = Made(f"kafka:{described[topic].result(30).topic_id}")
+    topic_id = str(described[topic].result(30).topic_id).translate(str.maketrans("+/", "-_"))
+    made = Made(f"kafka:{topic_id}")
     if mistake:
         mistake(made)
     root = f"{s3_service.new_bucket()}/lake"

@@ -246,15 +246,17 @@ def test_objects_on_s3_are_listed_with_their_etags(monkeypatch: pytest.MonkeyPat
     try:
         endpoint = "http://{}:{}".format(*server.get_host_and_port())
         s3 = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
-        s3.create_bucket(Bucket="media")
+        s3.create_bucket(Bucket="listed-media")
         keys = ["in/a b.jpg", "in/sub/ü%20.jpg", "other/x.jpg", "in/folder/"]
-        etags = {key: s3.put_object(Bucket="media", Key=key, Body=key.encode())["ETag"].strip('"') for key in keys}
-        storage = {"s3": {"endpoint_url": endpoint, "client_kwargs": {"region_name": "us-east-1"}}}
-        found = {row.message["uri"]: row for row in list_rows(["s3://media/in/"], storage)}
-        assert {uri: row.message["version"] for uri, row in found.items()} == {
-            f"s3://media/{key}": etags[key] for key in keys[:2]
+        etags = {
+            key: s3.put_object(Bucket="listed-media", Key=key, Body=key.encode())["ETag"].strip('"') for key in keys
         }
-        assert len(list(list_rows(["s3://media/**/*.jpg"], storage))) == 3
+        storage = {"s3": {"endpoint_url": endpoint, "client_kwargs": {"region_name": "us-east-1"}}}
+        found = {row.message["uri"]: row for row in list_rows(["s3://listed-media/in/"], storage)}
+        assert {uri: row.message["version"] for uri, row in found.items()} == {
+            f"s3://listed-media/{key}": etags[key] for key in keys[:2]
+        }
+        assert len(list(list_rows(["s3://listed-media/**/*.jpg"], storage))) == 3
         with pytest.raises(ConfigError):
             list(list_rows(["s3://no-such-bucket/x"], storage))
     finally:
