@@ -99,7 +99,10 @@ def _kafka(config: Config, name: str, lane: LaneConfig) -> str:
     if not lane.topics:
         raise ConfigError(f"lanes.{name}.topics: a lane that runs on Kafka needs one")
     kafka = KafkaConfig(tuple(lane.topics), {"group.id": "mediatok", **config.kafka}, source_epoch=config.source_epoch)
-    ids = TopicIds(kafka, consumer_properties(kafka), lambda _: None).identify()
+    topics = TopicIds(kafka, consumer_properties(kafka), lambda _: None)
+    ids = topics.identify()
+    if unreadable := topics.unreadable():
+        raise ConfigError(f"these credentials may not read {', '.join(unreadable)}: READ is not granted")
     return ", ".join(f"{topic} = {source_id}" for topic, source_id in ids.items())
 
 

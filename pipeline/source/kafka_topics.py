@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AclOperation, AdminClient
 
 from operators.errors import ConfigError, SourceUnavailableError, TopicRecreatedError
 from pipeline.source.kafka_config import KafkaConfig, Resolved
@@ -49,6 +49,30 @@ class TopicIds:
             return self._by_id() if self._config.topic_ids else self._by_epoch()
         except KafkaException as error:
             raise self._translated(error) from error
+
+    def unreadable(self) -> tuple[str, ...]:
+        """The topics that these credentials may not read, as far as the broker says (KIP-430).
+
+        Raises:
+            ConfigError: it refuses to say.
+        """
+        if not self._config.topic_ids:
+            return ()  # a broker that can't describe topics can't tell this either
+        futures = self._admin.describe_topics(
+            TopicCollection(list(self._config.topics)),
+            include_authorized_operations=True,
+            request_timeout=self._config.request_timeout_s,
+        )
+        try:
+            described = {
+                topic: future.result(self._config.request_timeout_s + 1.0) for topic, future in futures.items()
+            }
+        except KafkaException as error:
+            raise self._translated(error) from error
+        allowed = {topic: found.authorized_operations for topic, found in described.items()}
+        return tuple(
+            topic for topic, operations in allowed.items() if operations and AclOperation.READ not in operations
+        )
 
     def recheck(self, known: Mapping[str, str]) -> None:
         """Whether the names still mean the same topics.
