@@ -13,7 +13,10 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
-from confluent_kafka.admin import AclOperation, AdminClient
+from confluent_kafka.admin import (
+    AclOperation,  # pyright: ignore[reportPrivateImportUsage]  documented, and exported by the package
+    AdminClient,
+)
 
 from operators.errors import ConfigError, SourceUnavailableError, TopicRecreatedError
 from pipeline.source.kafka_config import KafkaConfig, Resolved
@@ -63,16 +66,15 @@ class TopicIds:
             include_authorized_operations=True,
             request_timeout=self._config.request_timeout_s,
         )
-        try:
-            described = {
-                topic: future.result(self._config.request_timeout_s + 1.0) for topic, future in futures.items()
-            }
-        except KafkaException as error:
-            raise self._translated(error) from error
-        allowed = {topic: found.authorized_operations for topic, found in described.items()}
-        return tuple(
-            topic for topic, operations in allowed.items() if operations and AclOperation.READ not in operations
-        )
+        unreadable: list[str] = []
+        for topic, future in futures.items():
+            try:
+                granted = future.result(self._config.request_timeout_s + 1.0).authorized_operations
+            except KafkaException as error:
+                raise self._translated(error) from error
+            if granted and AclOperation.READ not in granted:
+                unreadable.append(topic)
+        return tuple(unreadable)
 
     def recheck(self, known: Mapping[str, str]) -> None:
         """Whether the names still mean the same topics.
