@@ -12,14 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 import ray
 import structlog
 
 from operators.errors import StopError
-from pipeline.lake.proposal import PartResult
 from pipeline.runtime.desk import CommitResult, LakeDesk
 from pipeline.runtime.lane_run import LaneRun
 from pipeline.runtime.scaler import Scaler
@@ -50,12 +49,13 @@ class Progress:
     """Counters of one run.
 
     Attributes:
-        parts: what became of all that was proposed.
+        commits: that were settled, whether they added a version or found all there already.
+        commit_s: what the last one took.
+        version: of the lake after it; 0 before the first.
     """
 
-    parts: list[PartResult] = field(default_factory=list[PartResult])
     commits: int = 0
-    commit_s: list[float] = field(default_factory=list[float])
+    commit_s: float = 0.0
     version: int = 0
 
 
@@ -131,11 +131,6 @@ class Coordinator:
             if all(lane.error is not None for lane in self.lanes) and not self.draining:
                 self._asked = True
 
-    def _reason(self) -> EndReason:
-        if len(self.errors()) == len(self.lanes):
-            return EndReason.STOPPED
-        return EndReason.ASKED if self._asked else EndReason.IDLE
-
     def errors(self) -> Mapping[str, StopError]:
         """By lane, what stopped it."""
         return {lane.name: lane.error for lane in self.lanes if lane.error is not None}
@@ -176,9 +171,8 @@ class Coordinator:
             self._commit = self.desk.commit(sealed)
 
     def _committed(self, result: CommitResult) -> None:
-        self.progress.parts.extend(result.parts)
         self.progress.commits += 1
-        self.progress.commit_s.append(result.took_s)
+        self.progress.commit_s = result.took_s
         self.progress.version = result.version
         for lane in self.lanes:
             lane.committed(result)

@@ -15,7 +15,7 @@ from operators.errors import TransientError
 from pipeline.flow.coverage import Coverage
 from pipeline.flow.positions import choose_start
 from pipeline.graph import LanePlan
-from pipeline.lake.delta import Delta, Opening, Start
+from pipeline.lake.delta import Delta, Opening, Start, VoidCount
 from pipeline.lake.lake import Lake
 from pipeline.lake.proposal import Committed, PartResult, Proposal
 from pipeline.records import Sealed, Shard, SourcePartition
@@ -34,7 +34,7 @@ class CommitResult:
 
     Attributes:
         parts: what became of each part.
-        shards: that this version added.
+        shards, voids: that this version added.
         positions: by log, the least offset that a running product still owes: what Kafka's lag monitors may hear.
         took_s: from the proposal to the settled version.
     """
@@ -42,6 +42,7 @@ class CommitResult:
     version: int
     parts: tuple[PartResult, ...]
     shards: tuple[Shard, ...]
+    voids: tuple[VoidCount, ...]
     positions: Mapping[SourcePartition, int]
     took_s: float
 
@@ -132,10 +133,11 @@ class LakeDesk:
         for log in logs:
             found = [state.position(item.product.key, log) for plan in self._plans for item in plan.products]
             positions[log] = min(position for position in found if position is not None)
-        shards = () if committed.delta is None else committed.delta.shards
+        delta = committed.delta
+        shards, voids = ((), ()) if delta is None else (delta.shards, delta.voids)
         if self._keep_added and committed.delta is not None:
             self._added.append(committed.delta)
-        return CommitResult(committed.version, committed.parts, shards, positions, time.monotonic() - started_s)
+        return CommitResult(committed.version, committed.parts, shards, voids, positions, time.monotonic() - started_s)
 
     def _outlast(self, proposal: Proposal) -> Committed:
         """Commit, however long the store is away. A try that went through unheard is found covered by the next."""

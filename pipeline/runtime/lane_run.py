@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from enum import StrEnum
 
 import structlog
 
@@ -13,9 +14,10 @@ from operators.errors import (
     StopError,
     TopicRecreatedError,
 )
+from operators.records import Origin
 from pipeline.flow.lane import Lane
 from pipeline.graph import LanePlan
-from pipeline.lake.proposal import Reason, Verdict
+from pipeline.lake.proposal import PartResult, Reason
 from pipeline.records import Sealed, SourcePartition
 from pipeline.runtime.desk import CommitResult, LakeDesk
 from pipeline.runtime.driver import LaneDriver
@@ -26,6 +28,14 @@ from pipeline.source.events import Assigned, EndReached, Event, Exhausted, Hole,
 POLL_MESSAGES = 500
 
 _log = structlog.get_logger(__name__)
+
+
+class Ended(StrEnum):
+    """How an item ended without rows."""
+
+    LETTER = "letter"
+    EMPTY = "empty"
+    VOID = "void"
 
 
 class LaneRun:
@@ -42,10 +52,11 @@ class LaneRun:
         self.error: StopError | None = None
         self.admitted = 0
         self.done_messages = 0
-        self.letters = 0
         self.items: Counter[str] = Counter()
         self.committed_rows: Counter[str] = Counter()
         self.committed_tokens: Counter[str] = Counter()
+        self.committed_bytes: Counter[str] = Counter()
+        self.outcomes: Counter[tuple[Ended, str, str]] = Counter()
         self._keys = plan.keys
         self._intake = intake
         self._desk = desk
@@ -136,14 +147,36 @@ class LaneRun:
                 raise ProductSupersededError(f"{part.sealed.product}: a higher revision runs elsewhere; stopping")
             self.done_messages += self.lane.settled(part.sealed.product, part.settled)
             self.lane.redo(part.sealed.product, part.unsettled)
-            self.letters += len(part.sealed.letters) if part.verdict is Verdict.ADMITTED else 0
+            self._count(part)
         for shard in result.shards:
             if shard.product in self.lane.views:
                 self.committed_rows[shard.product] += shard.rows
                 self.committed_tokens[shard.product] += shard.tokens
+                self.committed_bytes[shard.product] += shard.size_bytes
+        for void in result.voids:
+            if void.product in self.lane.views:
+                self.outcomes[Ended.VOID, void.product, void.reason.value] += void.items
         mine = {log: offset for log, offset in result.positions.items() if log in self._assigned}
         if mine and self.error is None:
             self.source.advise(mine)
+
+    def _count(self, part: PartResult) -> None:
+        """Its letters and empties that this process brought."""
+        brought = {span.log: span.ranges for span in part.admitted}
+
+        def admitted(origin: Origin) -> bool:
+            ranges = brought.get(SourcePartition(origin.source_id, origin.partition), ())
+            return any(start <= origin.offset < end for start, end in ranges)
+
+        for letter in part.sealed.letters:
+            self.outcomes[Ended.LETTER, letter.product, letter.failure.code] += admitted(letter.origin)
+        for empty in part.sealed.empties:
+            self.outcomes[Ended.EMPTY, empty.product, empty.reason.value] += admitted(empty.origin)
+
+    @property
+    def letters(self) -> int:
+        """Dead letters that this process has committed, in all products."""
+        return sum(count for (ended, _, _), count in self.outcomes.items() if ended is Ended.LETTER)
 
     def close(self) -> None:
         """Leave the group and stop the actors."""

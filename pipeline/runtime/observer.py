@@ -28,13 +28,14 @@ from pipeline.observe.status import (
     write_status,
 )
 from pipeline.runtime.coordinator import Coordinator
-from pipeline.runtime.lane_run import LaneRun
+from pipeline.runtime.lane_run import Ended, LaneRun
 from pipeline.runtime.pool import Pool, WorkerState
 from pipeline.runtime.scaler import held_by
 from pipeline.scale.decide import Decision
 
 PERIOD_S = 1.0
 RATE_WINDOW_S = 15.0
+ENDED = {Ended.LETTER: m.LETTERS, Ended.EMPTY: m.EMPTIES, Ended.VOID: m.VOIDS}
 
 _log = structlog.get_logger(__name__)
 
@@ -179,17 +180,25 @@ class Observer:
                 self._grow(m.ROWS, total, lane=name, product=key)
             for key, total in run.committed_tokens.items():
                 self._grow(m.TOKENS, total, lane=name, product=key)
-        self._grow(m.COMMITS, coordinator.progress.commits, reason="committed")
-        self._metrics.set(m.COMMITTED_VERSION, coordinator.progress.version)
+            for key, total in run.committed_bytes.items():
+                self._grow(m.STORED, total, lane=name, product=key)
+            for (ended, key, reason), total in run.outcomes.items():
+                self._grow(ENDED[ended], total, lane=name, product=key, reason=reason)
+            self._metrics.set(m.CREDIT_BYTES, lane.credits.bytes_total - lane.credits.bytes_used, lane=name)
+        progress = coordinator.progress
+        if self._grow(m.COMMITS, progress.commits):
+            self._metrics.observe(m.COMMIT_DURATION, progress.commit_s)
+        self._metrics.set(m.COMMITTED_VERSION, progress.version)
         self._exporter.export(self._metrics.drain())
 
-    def _grow(self, metric: m.Metric, total: float, **labels: str) -> None:
-        """Count what a running total has grown by since the last time."""
+    def _grow(self, metric: m.Metric, total: float, **labels: str) -> bool:
+        """Count what a running total has grown by since the last time. Returns whether it has."""
         key = (metric.name, repr(sorted(labels.items())))
         grown = total - self._counted.get(key, 0.0)
         if grown > 0:
             self._metrics.count(metric, grown, **labels)
         self._counted[key] = total
+        return grown > 0
 
 
 def state_of(run: LaneRun) -> State:

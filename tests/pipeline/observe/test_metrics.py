@@ -107,11 +107,11 @@ def test_the_exporter_makes_each_instrument_once() -> None:
     for round_ in (1.0, 2.0):
         registry.count(metrics.ITEMS, round_, lane="image", stage="tokenize")
         registry.set(metrics.LAG, round_, lane="image")
-        registry.observe(metrics.STAGE_DURATION, round_, lane="image", stage="tokenize")
-        registry.observe(metrics.STAGE_DURATION, round_ + 1, lane="image", stage="tokenize")
+        registry.observe(metrics.COMMIT_DURATION, round_)
+        registry.observe(metrics.COMMIT_DURATION, round_ + 1)
         exporter.export(registry.drain())
     (counter,), (gauge,), (histogram,) = Counter.made, Gauge.made, Histogram.made
     assert [value for value, _ in counter.calls] == [1.0, 2.0]
     assert gauge.calls == [(1.0, {"lane": "image"}), (2.0, {"lane": "image"})]
     assert [value for value, _ in histogram.calls] == [1.0, 2.0, 2.0, 3.0]
-    assert histogram.more == {"boundaries": list(metrics.STAGE_DURATION.buckets)}
+    assert histogram.more == {"boundaries": list(metrics.COMMIT_DURATION.buckets)}
