@@ -51,7 +51,7 @@ class Progress:
     Attributes:
         commits: that were settled, whether they added a version or found all there already.
         commit_s: what the last one took.
-        version: of the lake after it; 0 before the first.
+        version: of the lake as this process knows it.
     """
 
     commits: int = 0
@@ -80,7 +80,7 @@ class Coordinator:
     ) -> None:
         self.lanes = lanes
         self.desk = desk
-        self.progress = Progress()
+        self.progress = Progress(version=desk.base_version)
         self._scaler = scaler
         self._interval_s = interval_s
         self._observe = observe

@@ -60,7 +60,7 @@ class LakeDesk:
 
     @property
     def base_version(self) -> int:
-        """The version that this process knows: stands in the names of the files it uploads."""
+        """The version that this process knows."""
         return self._lake.state.version
 
     def open_products(self) -> int:
