@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -18,7 +19,7 @@ STOP_S = 20.0
 POLL_S = 0.1
 
 
-class Server:
+class Server(ABC):
     """One server, on 127.0.0.1. As a context manager: started on entry; stopped, and its data deleted, on exit.
 
     Subclasses say how to start it (`_command`, which may prepare `data`) and when it is ready (`_ready`). Ports and
@@ -96,14 +97,14 @@ class Server:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
-    def _command(self) -> list[str]:
-        raise NotImplementedError
+    @abstractmethod
+    def _command(self) -> list[str]: ...
 
     def _environment(self) -> dict[str, str]:
         return {}
 
-    def _ready(self) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def _ready(self) -> bool: ...
 
     def _await_ready(self) -> None:
         end_s = time.monotonic() + self.patience_s

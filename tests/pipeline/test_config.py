@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
+import yaml
 
 from operators.errors import ConfigError
 from operators.records import Modality
@@ -67,3 +71,10 @@ def test_a_missing_secret_is_named_by_path_and_variable() -> None:
         resolve_secrets({"s3": {"key": {"env": "NOT_SET_ANYWHERE"}}})
     with pytest.raises(ConfigError, match=r"secret: /nowhere can't be read"):
         resolve_secrets({"secret": {"file": "/nowhere"}})
+
+
+def test_the_config_in_the_readme_is_valid() -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)
+    config = parse_config(yaml.safe_load(example))
+    assert config.lanes["image"].tokenize is not None
