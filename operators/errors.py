@@ -225,7 +225,7 @@ class ProductSupersededError(StopError):
 
 
 class OffsetGapError(StopError):
-    """The log no longer has offsets that were never read; `mediatok skip --reason` accepts the loss."""
+    """The log no longer has offsets that were never read; `mediatok skip` accepts the loss."""
 
     code = "source.gap"
 

@@ -132,6 +132,21 @@ def publish(
     _exit(publish_paths(media, bootstrap, topic, config))
 
 
+@app.command(epilog=_examples("mediatok skip s3://tokens/photos kafka:rkDu_jnDQRS1PpdPdVAy9w/3 120 4711 -c my.yaml"))
+def skip(
+    lake: LakeUri,
+    log: Annotated[str, typer.Argument(metavar="LOG", help="source_id/partition, as the error names it.")],
+    start: Annotated[int, typer.Argument(metavar="FIRST", help="The first offset to give up.")],
+    end: Annotated[int, typer.Argument(metavar="END", help="One past the last.")],
+    reason: Annotated[str, typer.Option("--reason", help="expired or taken_down.")] = "expired",
+    config: Options = None,
+) -> None:
+    """Accept that offsets are gone (retention overtook a lane), and go on behind them."""
+    from pipeline.app.skip import skip_offsets
+
+    _exit(skip_offsets(lake, log, start, end, reason, config))
+
+
 @app.command(epilog=_examples("mediatok demo", "mediatok demo --media ~/Pictures"))
 def demo(
     media: Annotated[

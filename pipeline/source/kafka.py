@@ -244,7 +244,7 @@ class KafkaSource:
             self._failed(
                 OffsetGapError(
                     f"topic {key[0]!r} partition {key[1]} was truncated and went on differently: {error.str()}; "
-                    "`mediatok skip --truncated` accepts that it diverged"
+                    "other messages would come under offsets that the lake has; make the topic anew to go on"
                 )
             )
         else:

@@ -156,7 +156,7 @@ class Assignment:
             pass
         return OffsetGapError(
             f"topic {key[0]!r} partition {key[1]}: the broker refuses offset {position}, which is the next to read; "
-            "`mediatok skip --reason ...` accepts a loss"
+            f"`mediatok skip LAKE {self.source_ids[key[0]]}/{key[1]} FIRST END` accepts a loss"
         )
 
     def check_range(self, key: Key, position: int, earliest: int, latest: int) -> None:
@@ -167,15 +167,16 @@ class Assignment:
             TopicRecreatedError: it lies above, and without topic ids the log may be another one.
         """
         where = f"topic {key[0]!r} partition {key[1]}"
+        log = f"{self.source_ids[key[0]]}/{key[1]}"
         if position < earliest:
             raise OffsetGapError(
                 f"offsets {position}..{earliest - 1} of {where} are gone before they were read (retention, or deleted "
-                "records); `mediatok skip --reason ...` accepts the loss"
+                f"records); `mediatok skip LAKE {log} {position} {earliest}` accepts the loss"
             )
         if position > latest and self._topic_ids:
             raise OffsetGapError(
                 f"{where} was truncated: it ends at {latest}, but was read up to {position}; "
-                "`mediatok skip --truncated` accepts that it diverged"
+                "other messages would come under offsets that the lake has; make the topic anew to go on"
             )
         if position > latest:
             raise TopicRecreatedError(

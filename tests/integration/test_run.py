@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -46,30 +47,36 @@ def wait_for_done(state: Path, pid: int, count: int, timeout_s: float = 120) -> 
     raise AssertionError(f"{count} messages were not done within {timeout_s} s")
 
 
+def text_config(tmp_path: Path, bootstrap: str, topic: str) -> Path:
+    config = tmp_path / "run.yaml"
+    raw = {
+        "lake": str(tmp_path / "lake"),
+        "state": str(tmp_path / "state"),
+        "kafka": {"bootstrap.servers": bootstrap, "group.id": topic, "group.protocol": "consumer"},
+        "commit": {"interval_s": 0.3},
+        "ray": {"cpus": 2, "object_store_bytes": 128 << 20},
+        "lanes": {
+            "text": {
+                "topics": [topic],
+                "products": {"bytes": {"tokenizer": "text-bytes"}},
+                "limits": {"seal_age_s": 0.5},
+            }
+        },
+    }
+    config.write_text(yaml.safe_dump(raw))
+    return config
+
+
+def rows(lake: Path) -> int:
+    return json.loads(mediatok("lake", "ls", str(lake), "--json").stdout)["products"][0]["rows"]
+
+
 @pytest.mark.slow
 def test_a_run_goes_on_until_sigterm_and_leaves_everything_committed(kafka_bootstrap: str, tmp_path: Path) -> None:
     topic, state, lake = f"run-{uuid.uuid4().hex[:8]}", tmp_path / "state", tmp_path / "lake"
     admin = AdminClient({"bootstrap.servers": kafka_bootstrap})
     admin.create_topics([NewTopic(topic, 2, 1)])[topic].result(30)
-    config = tmp_path / "run.yaml"
-    config.write_text(
-        yaml.safe_dump(
-            {
-                "lake": str(lake),
-                "state": str(state),
-                "kafka": {"bootstrap.servers": kafka_bootstrap, "group.id": topic, "group.protocol": "consumer"},
-                "commit": {"interval_s": 0.3},
-                "ray": {"cpus": 2, "object_store_bytes": 128 << 20},
-                "lanes": {
-                    "text": {
-                        "topics": [topic],
-                        "products": {"bytes": {"tokenizer": "text-bytes"}},
-                        "limits": {"seal_age_s": 0.5},
-                    }
-                },
-            }
-        )
-    )
+    config = text_config(tmp_path, kafka_bootstrap, topic)
     checked = mediatok("check", str(config))
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "FAIL" not in checked.stdout
@@ -89,9 +96,38 @@ def test_a_run_goes_on_until_sigterm_and_leaves_everything_committed(kafka_boots
 
     verified = mediatok("lake", "verify", str(lake))
     assert verified.returncode == 0, verified.stdout
-    listed = json.loads(mediatok("lake", "ls", str(lake), "--json").stdout)
-    assert listed["products"][0]["rows"] == MESSAGES + 50
+    assert rows(lake) == MESSAGES + 50
     assert committed_offsets(kafka_bootstrap, f"{topic}.text", topic) == MESSAGES + 50, "Kafka's lag monitors are told"
+
+
+@pytest.mark.slow
+def test_a_gap_stops_the_run_and_the_command_that_it_names_goes_on_behind_it(
+    kafka_bootstrap: str, tmp_path: Path
+) -> None:
+    topic, lake = f"gap-{uuid.uuid4().hex[:8]}", tmp_path / "lake"
+    admin = AdminClient({"bootstrap.servers": kafka_bootstrap})
+    admin.create_topics([NewTopic(topic, 1, 1)])[topic].result(30)
+    config = text_config(tmp_path, kafka_bootstrap, topic)
+    publish(kafka_bootstrap, topic, 0, 10)
+    assert mediatok("run", str(config), "--until-idle").returncode == 0
+    assert rows(lake) == 10
+
+    publish(kafka_bootstrap, topic, 10, 10)
+    gone = TopicPartition(topic, 0, 15)
+    admin.delete_records([gone])[gone].result(30)
+    stopped = mediatok("run", str(config), "--until-idle")
+    assert stopped.returncode == 1
+    said = re.search(r"mediatok skip LAKE (\S+) (\d+) (\d+)", stopped.stdout + stopped.stderr)
+    assert said is not None, stopped.stdout + stopped.stderr
+    assert said.groups()[1:] == ("10", "15")
+
+    skipped = mediatok("skip", str(lake), *said.groups())
+    assert skipped.returncode == 0, skipped.stderr
+    assert "5 offsets are void (expired)" in skipped.stdout
+    assert mediatok("run", str(config), "--until-idle").returncode == 0
+    assert rows(lake) == 15
+    assert mediatok("lake", "verify", str(lake)).returncode == 0
+    assert "nothing to skip" in mediatok("skip", str(lake), *said.groups()).stdout
 
 
 def committed_offsets(bootstrap: str, group: str, topic: str) -> int:

@@ -24,6 +24,7 @@ COMMANDS = (
     ["check"],
     ["backfill"],
     ["publish"],
+    ["skip"],
     ["demo"],
     ["status"],
     ["fit"],
