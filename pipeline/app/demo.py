@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from pipeline.app.demo_media import photographs
 from pipeline.app.run import execute
 from pipeline.config import Config, parse_config
 from pipeline.graph import LanePlan
-from pipeline.observe.logs import LogStyle
+from pipeline.observe.logs import LOG_VARIABLE, LogStyle, setup_logs
 from pipeline.records import SourcePartition
 from pipeline.source.base import Positions, Source
 from pipeline.source.embedded import EmbeddedBroker, Retention
@@ -33,8 +34,9 @@ _log = structlog.get_logger(__name__)
 
 def run_demo(media: Path | None, out: Path) -> int:
     """Publish, tokenize until everything is committed, print the table. Returns the exit code."""
+    setup_logs(style=None if LOG_VARIABLE in os.environ else LogStyle.CONSOLE)
     config = demo_config(media, out)
-    messages = media_messages([str(media)]) if media else shipped()
+    messages = claimed(media_messages([str(media)])) if media else shipped()
     with EmbeddedBroker() as broker:
         topics = [topic for names in TOPICS.values() for topic in names]
         broker.create(topics)
@@ -68,6 +70,15 @@ def demo_config(media: Path | None, out: Path) -> Config:
             "lanes": lanes_on(TOPICS),
         }
     )
+
+
+def claimed(messages: Iterable[Outgoing | Unclaimed]) -> Iterator[Outgoing | Unclaimed]:
+    """Leave out what no lane of the demo takes, and say so: nobody would ever read it."""
+    for message in messages:
+        if isinstance(message, Outgoing) and message.modality.value not in TOPICS:
+            _log.warning("not published: no lane takes it", uri=message.uri, modality=message.modality.value)
+        else:
+            yield message
 
 
 def shipped() -> Iterator[Outgoing]:

@@ -101,7 +101,10 @@ def execute(
 
 def _print_summary(built: Built, config: Config, seconds: float) -> None:
     products = summarize(built, seconds)
-    Console().print(render_summary(products, config.lake))
+    console = Console()
+    console.print(render_summary(products, config.lake))
+    if any(product.letters for product in products):
+        console.print(f"\nWhat could not be tokenized, and why:\n  mediatok dlq ls {config.lake}", markup=False)
 
 
 @contextmanager
