@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pyarrow as pa
-
 from operators.window import ImageView, parse_view
 from pipeline.app.build import Built
 from pipeline.graph import ProductPlan
 from pipeline.lake.delta import Delta
+from pipeline.lake.reader import read_shard
 from pipeline.observe.summary import ProductSummary
 from pipeline.records import Shard
 
@@ -61,7 +60,7 @@ def _rows(built: Built, item: ProductPlan, shards: Sequence[Shard]) -> tuple[int
     items: set[tuple[str, int, int, int]] = set()
     raw_bytes = pixels = 0
     for shard in shards:
-        table = pa.ipc.open_file(pa.BufferReader(built.lake.store.read(shard.path))).read_all()
+        table = read_shard(built.lake.store, shard)
         items.update(zip(*(table.column(name).to_pylist() for name in ORIGIN), strict=True))
         if window_pixels:
             pixels += window_pixels * len(table)

@@ -124,11 +124,6 @@ class Commit:
         self._wanted = deque[WriteOutcomes]()
         self._sent: Delta | None = None
 
-    @property
-    def phase(self) -> Phase:
-        """What it waits for."""
-        return self._phase
-
     def begin(self) -> Action:
         """The first action."""
         return self._admit()

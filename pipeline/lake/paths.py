@@ -11,7 +11,6 @@ LAST = "_meta/last"
 CHECKPOINTS = "_meta/checkpoints/"
 LETTERS = "_meta/letters/"
 LIVE = "_meta/live/"
-PROBE = "_meta/probe/"
 
 _BASE = re.compile(r"(?:^|/)(?:part-)?(\d+)-[^/]*$")
 _CHECKPOINT = re.compile(r"^_meta/checkpoints/(\d+)\.zip$")

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import pyarrow as pa
 
 from operators.errors import ConfigError, ShardCorruptError
-from operators.pack.shard import ShardIndex, read_index
 from pipeline.lake.history import load_state, read_if_there
 from pipeline.lake.open_store import open_store
-from pipeline.lake.paths import LIVE, index_path, live_path
+from pipeline.lake.paths import LIVE, live_path
 from pipeline.lake.state import LakeState
 from pipeline.lake.store import LakeStore
 from pipeline.records import Shard
@@ -133,21 +132,6 @@ def read_shard(store: LakeStore, shard: Shard) -> pa.Table:
         return pa.ipc.open_file(pa.py_buffer(data)).read_all()
     except pa.ArrowInvalid as error:
         raise ShardCorruptError(f"{store.uri}/{shard.path}: {error}") from error
-
-
-def read_shard_index(store: LakeStore, shard: Shard) -> ShardIndex:
-    """A data file's sidecar.
-
-    Raises:
-        ShardCorruptError: it is none.
-    """
-    return read_index(store.read(index_path(shard.path)))
-
-
-def iter_shards(state: LakeState) -> Iterator[Shard]:
-    """Every live shard of every product."""
-    for shards in state.shards.values():
-        yield from shards.values()
 
 
 def product_key(state: LakeState, product: str) -> str:

@@ -11,17 +11,16 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import ray
 
-from operators.errors import SpoolFullError
 from operators.records import TokenBatch, WindowBatch
 from pipeline.flow.calls import Lease, SealReason
-from pipeline.records import Delivery, PackReport, Sealed, SourcePartition
+from pipeline.records import Delivery, PackReport, SourcePartition
 from pipeline.runtime.packer import Packer
+from pipeline.runtime.reporting import ReportingPacker
 from pipeline.runtime.worker import StageWorker, WorkerInfo, WorkerSpec
 
 NEVER_BY_RAY: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0}
@@ -62,33 +61,21 @@ class PackerActor:
     def __init__(self, make: Callable[[], Packer]) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
         pa.array([""])  # the first one imports pandas where that is installed: a second that belongs to the start
-        self._packer = make()
-        self._unreported: tuple[Sealed, ...] = ()
+        self._packer = ReportingPacker(make())
 
     def info(self) -> int:
         """Answers once the packer is ready: its pid."""
         return os.getpid()
 
     def add(self, pickled_deliveries: bytes, *batches: TokenBatch) -> PackReport:
-        """See `Packer.add`. A full spool is sealed, and the deliveries are taken then."""
+        """See `ReportingPacker.add`."""
         deliveries: tuple[Delivery, ...] = pickle.loads(pickled_deliveries)  # noqa: S301  the coordinator's
-        try:
-            report = self._packer.add(deliveries, batches)
-        except SpoolFullError:
-            # Kept until an answer gets through: what is sealed stands in exactly one report.
-            self._unreported += self._packer.seal(SealReason.STARVED).sealed
-            report = self._packer.add(deliveries, batches)
-        return self._whole(report)
+        return self._packer.add(deliveries, batches)
 
     def seal(self, reason: SealReason) -> PackReport:
         """See `Packer.seal`."""
-        return self._whole(self._packer.seal(reason))
+        return self._packer.seal(reason)
 
     def forget(self, logs: frozenset[SourcePartition]) -> PackReport:
         """See `Packer.forget`."""
-        return self._whole(self._packer.forget(logs))
-
-    def _whole(self, report: PackReport) -> PackReport:
-        """The report, with what an earlier call sealed before it failed."""
-        unreported, self._unreported = self._unreported, ()
-        return replace(report, sealed=(*unreported, *report.sealed)) if unreported else report
+        return self._packer.forget(logs)

@@ -77,7 +77,6 @@ class LaneDriver:
     ) -> None:
         self.lane = lane
         self.tally = Tally()
-        self._stage_pools = dict(pools)
         self.pools = list({id(pool): pool for pool in pools.values()}.values())
         self._make_packer = make_packer
         self._packer_starts: dict[Any, str] = {}
