@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from operators.pickling import flat
+from operators.spans import SpanTable
 
 
 class Modality(StrEnum):
@@ -105,7 +106,8 @@ class WindowMeta:
     Attributes:
         width, height: of the decoded original in pixels, upright; 0 where the medium has none.
         duration_s: of the original in seconds; 0.0 where it has none.
-        partial: the original was damaged and this is what could be read (`on_damage: keep`).
+        partial: the original is damaged within this window, or ends in it too early (`on_damage: keep`).
+        raw_start: what the medium's own timestamps say at tick 0, in ticks; 0 where it has none.
     """
 
     start: int
@@ -116,6 +118,7 @@ class WindowMeta:
     height: int = 0
     duration_s: float = 0.0
     partial: bool = False
+    raw_start: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,15 +127,17 @@ class WindowBatch:
 
     Attributes:
         view: the key of the window operator that cut them, e.g. "rgb8:256x256:cover".
-        data: images `[B, H, W, 3]` uint8, sRGB; audio `[B, C, T]` float32 in [-1, 1]; text: `[N]` uint8, the
-            windows' UTF-8 bytes end to end.
+        data: images `[B, H, W, 3]` uint8, sRGB; audio `[N, C]` float32 in [-1, 1], the windows' samples end to end;
+            text `[N]` uint8, the windows' UTF-8 bytes end to end; clips `[F, H, W, 3]` uint8, their frames end to end.
         lengths: `[B]` int64, how many entries along the first axis of `data` each window owns; ones where that axis
             is the batch (images).
+        sides: what each of the same B windows holds besides, by name; see `operators.window.clip`.
     """
 
     view: str
     data: npt.NDArray[Any]
     lengths: npt.NDArray[np.int64]
+    sides: Mapping[str, WindowBatch] = field(default_factory=dict[str, "WindowBatch"])
 
     def __len__(self) -> int:
         return int(self.lengths.shape[0])
@@ -140,12 +145,17 @@ class WindowBatch:
     @property
     def size_bytes(self) -> int:
         """What it holds of memory."""
-        return int(self.data.nbytes)
+        return int(self.data.nbytes) + sum(side.size_bytes for side in self.sides.values())
 
     def rows(self, start: int, stop: int) -> WindowBatch:
         """Windows [start, stop), sharing memory."""
         first, end = int(self.lengths[:start].sum()), int(self.lengths[:stop].sum())
-        return WindowBatch(self.view, self.data[first:end], self.lengths[start:stop])
+        sides = {name: side.rows(start, stop) for name, side in self.sides.items()}
+        return WindowBatch(self.view, self.data[first:end], self.lengths[start:stop], sides)
+
+    def __getitem__(self, index: int) -> npt.NDArray[Any]:
+        """One window's entries of `data`."""
+        return self.rows(index, index + 1).data
 
     @staticmethod
     def join(batches: Sequence[WindowBatch]) -> WindowBatch:
@@ -156,6 +166,7 @@ class WindowBatch:
             batches[0].view,
             np.concatenate([batch.data for batch in batches]),
             np.concatenate([batch.lengths for batch in batches]),
+            {name: WindowBatch.join([batch.sides[name] for batch in batches]) for name in batches[0].sides},
         )
 
 
@@ -180,12 +191,14 @@ class TokenBatch:
         offsets: `[B + 1]` int64; window b owns `values[offsets[b]:offsets[b + 1]]`.
         shapes: `[B, ndim]` int32; the shape of each window's tokens, e.g. (32, 32, 4).
         n_tokens: `[B]` int64; how many tokens a model would see: codes counted one by one, embeddings by vector.
+        spans: of joined products, which of a window's tokens come from where and when; None elsewhere.
     """
 
     values: npt.NDArray[Any]
     offsets: npt.NDArray[np.int64]
     shapes: npt.NDArray[np.int32]
     n_tokens: npt.NDArray[np.int64]
+    spans: SpanTable | None = None
 
     def __len__(self) -> int:
         return int(self.shapes.shape[0])
@@ -197,7 +210,8 @@ class TokenBatch:
     @property
     def size_bytes(self) -> int:
         """What it holds of memory."""
-        return int(self.values.nbytes + self.offsets.nbytes + self.shapes.nbytes + self.n_tokens.nbytes)
+        spans_bytes = self.spans.size_bytes if self.spans else 0
+        return int(self.values.nbytes + self.offsets.nbytes + self.shapes.nbytes + self.n_tokens.nbytes) + spans_bytes
 
     @staticmethod
     def dense(values: npt.NDArray[Any], *, vectors: bool = False) -> TokenBatch:

@@ -20,6 +20,24 @@ class TokenKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class TokenPart:
+    """One of the tokenizers that a joined product's codes come from; `TokenSpan.tokenizer` is its place in `parts`.
+
+    Attributes:
+        name: of the tokenizer, e.g. "image-rq".
+        modality: what it takes.
+        axes, codebook_sizes: as in `TokenSpec`.
+        shape: of one span's codes, its first entry 0 where spans differ in length, e.g. (32, 32, 4), (0, 8), (0,).
+    """
+
+    name: str
+    modality: Modality
+    axes: tuple[str, ...]
+    codebook_sizes: tuple[int, ...]
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class TokenSpec:
     """What a tokenizer gives, as it stands in a product's schema metadata.
 
@@ -31,6 +49,7 @@ class TokenSpec:
         codebook_sizes: one for each entry of the last axis (or one in all); () for embeddings.
         dtype: "uint16" or "uint32" for codes, "float32" (or "float16", stored as its bits) for embeddings.
         shape: of one window where it is always the same, else ().
+        parts: of a joined product: the tokenizers whose codes it interleaves; its rows have spans. Else ().
     """
 
     kind: TokenKind
@@ -40,6 +59,7 @@ class TokenSpec:
     codebook_sizes: tuple[int, ...]
     dtype: str
     shape: tuple[int, ...] = ()
+    parts: tuple[TokenPart, ...] = ()
 
 
 class Tokenizer(Protocol):
