@@ -18,6 +18,8 @@ MediatokError
 │   ├── EmptyMediaError                      decode.empty
 │   ├── NotAnImageError                      decode.not_an_image
 │   ├── NotTextError                         decode.not_text
+│   ├── NotMediaError                        decode.not_media    no container of sound or film
+│   ├── NoStreamError                        decode.no_stream    a container without what the lane takes
 │   ├── TruncatedError                       decode.truncated
 │   ├── MediaLimitError                      decode.limit        pixels, duration, streams
 │   ├── DecodeFailedError                    decode.failed
@@ -170,6 +172,18 @@ class NotTextError(MediaError):
     """The bytes are no text."""
 
     code = "decode.not_text"
+
+
+class NotMediaError(MediaError):
+    """The bytes are no container of sound or film that is read."""
+
+    code = "decode.not_media"
+
+
+class NoStreamError(MediaError):
+    """The container has no stream of what the lane takes: no sound, or no film."""
+
+    code = "decode.no_stream"
 
 
 class TruncatedError(MediaError):

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from operators.pickling import flat
-from operators.spans import SpanTable
+from operators.spans import SpanTable, TokenSpan
 
 
 class Modality(StrEnum):
@@ -177,9 +177,11 @@ class TokenSequence:
     Attributes:
         values: codes `[T]`, `[T, K]`, `[h, w]` or `[h, w, K]` (uint16 or uint32), or embeddings `[T, D]`
             (float32, or float16 as its bits in uint16).
+        spans: of joined products, which of the codes come from where and when.
     """
 
     values: npt.NDArray[Any]
+    spans: tuple[TokenSpan, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -205,7 +207,8 @@ class TokenBatch:
 
     def __getitem__(self, index: int) -> TokenSequence:
         flat = self.values[self.offsets[index] : self.offsets[index + 1]]
-        return TokenSequence(flat.reshape(tuple(int(n) for n in self.shapes[index])))
+        spans = self.spans[index] if self.spans else ()
+        return TokenSequence(flat.reshape(tuple(int(n) for n in self.shapes[index])), spans)
 
     @property
     def size_bytes(self) -> int:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from operators.errors import InvariantError
@@ -17,6 +19,15 @@ Cursor = Mapping[str, Any]
 """Where to go on, as JSON: opaque to everyone but the decoder that made it. It outlives the process."""
 
 D = TypeVar("D")
+C_contra = TypeVar("C_contra", bytes, Path, contravariant=True)
+"""Content: bytes of what is small, a file of what is long."""
+
+
+class OnDamage(StrEnum):
+    """What to do with a file that ends too early."""
+
+    REFUSE = "refuse"
+    KEEP = "keep"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +36,19 @@ class Segment(Generic[D]):
 
     Attributes:
         decoded: e.g. a `DecodedImage`.
-        cursor: where the next call goes on; None: this was the last.
+        cursor: where the next call goes on; None: this was the last of its range.
+        forks: where further ranges of the same item begin, for whoever is free; only with an item's first segment.
     """
 
     decoded: D
     cursor: Cursor | None = None
+    forks: tuple[Cursor, ...] = ()
 
 
-class Decoder(Protocol[D]):
+class Decoder(Protocol[C_contra, D]):
     """Decodes one medium. May keep a container open between calls with consecutive cursors."""
 
-    def decode(self, content: bytes, facts: ContentFacts, cursor: Cursor | None) -> Segment[D]:
+    def decode(self, content: C_contra, facts: ContentFacts, cursor: Cursor | None) -> Segment[D]:
         """The segment at `cursor` (None: the first).
 
         Raises:

@@ -19,14 +19,13 @@ import struct
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
 from PIL import Image, ImageFile, UnidentifiedImageError
 
-from operators.decode.base import Cursor, Segment, only_segment
+from operators.decode.base import Cursor, OnDamage, Segment, only_segment
 from operators.decode.container import ends_early, is_known_image
 from operators.errors import (
     DecodeFailedError,
@@ -50,13 +49,6 @@ _ORIENTATION = 0x0112
 _HEADROOM = 2
 """How many times as large as a window a reduced scale must be, lest its own low-pass shows."""
 _KEEP_DAMAGED = threading.Lock()  # Pillow's switch for it is global
-
-
-class OnDamage(StrEnum):
-    """What to do with a file that ends too early."""
-
-    REFUSE = "refuse"
-    KEEP = "keep"
 
 
 @dataclass(frozen=True, slots=True)

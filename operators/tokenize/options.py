@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import inspect
 from collections.abc import Iterable, Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -114,3 +115,19 @@ def image_size(value: object, patch: int) -> tuple[int, int]:
     if height % patch or width % patch:
         raise ConfigError(f"options.size: {height}x{width} does not divide into patches of {patch}")
     return height, width
+
+
+def positive_fraction(name: str, value: object) -> Fraction:
+    """A rational above 0, from a number or "30000/1001"; the decimal that a float is written as.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+        try:
+            fraction = Fraction(str(value))
+        except (ValueError, ZeroDivisionError):
+            fraction = Fraction(0)
+        if 0 < fraction <= 1000:
+            return fraction.limit_denominator(100_000)
+    raise ConfigError(f'options.{name}: must be a number above 0 and at most 1000, or "30000/1001", not {value!r}')

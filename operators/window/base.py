@@ -27,10 +27,13 @@ class View(Protocol[D_contra]):
         """What it cuts."""
         ...
 
-    def windows(self, decoded: D_contra) -> list[tuple[WindowMeta, Array]]:
-        """The windows of one decoded segment, ascending by start; none where it holds nothing to tokenize."""
+    def windows(self, decoded: D_contra) -> Sequence[tuple[WindowMeta, Any]]:
+        """The windows of one decoded segment, ascending by start; none where it holds nothing to tokenize.
+
+        Each is an array, or a `Clip` of a film.
+        """
         ...
 
-    def stack(self, arrays: Sequence[Array]) -> WindowBatch:
+    def stack(self, arrays: Sequence[Any]) -> WindowBatch:
         """Windows of many references, in order, as one batch."""
         ...

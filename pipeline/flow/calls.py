@@ -24,13 +24,13 @@ Item = MediaReference | VoidReason | Failure
 @flat
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """One try at one item (later: at one range of it).
+    """One try at one item, or at one range of a long one.
 
     Attributes:
-        attempt: unique in its lane and rising; a retry has a higher one, a further segment the same.
+        attempt: unique in its lane and rising; a retry has a higher one, further segments and ranges the same.
         items: how many items its message has.
-        cursor: where the next segment starts; None for the first.
-        before: by view, how many windows the segments before this one gave.
+        cursor: where the next segment starts; None for the first of the item.
+        facts: of the item's content, once a segment has been prepared: the others must be of the same.
         tries: transient failures so far.
         deaths: workers that died while they had this lease alone.
     """
@@ -39,7 +39,7 @@ class Lease:
     reference: MediaReference
     items: int
     cursor: Any = None
-    before: Mapping[str, int] = field(default_factory=dict[str, int])
+    facts: ContentFacts | None = None
     tries: int = 0
     deaths: int = 0
 
@@ -60,7 +60,8 @@ class PreparedItem:
 
     Attributes:
         rows: by view key.
-        cursor: where to go on; None when the item is finished.
+        cursor: where to go on; None when its range is finished.
+        forks: where further ranges of the item begin.
         ended: why it has no rows at all.
         transient: `ended` is a failure that may pass; try again later.
         elsewhere: what its bytes show (a modality, or "binary"), where that is not the lane's; `ended` is void then,
@@ -70,6 +71,7 @@ class PreparedItem:
     facts: ContentFacts | None = None
     rows: Mapping[str, RowSpan] = field(default_factory=dict[str, RowSpan])
     cursor: Any = None
+    forks: tuple[Any, ...] = ()
     ended: Failure | EmptyReason | VoidReason | None = None
     transient: bool = False
     elsewhere: str | None = None
@@ -93,7 +95,7 @@ class PieceItem:
     """An item's windows within a piece; `rows.first` counts in the block.
 
     Attributes:
-        total: how many windows the item has in all, where this is its last segment; else -1.
+        total: how many windows the item has in all, where this is the last segment to come; else -1.
     """
 
     lease: Lease

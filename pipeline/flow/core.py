@@ -97,7 +97,7 @@ class Core:
     def renew(self, entry: Entry, lease: Lease, *, tries: int = 0, deaths: int = 0) -> Lease:
         """The item from its start under a new attempt; whatever older ones still bring is stale."""
         attempt = self.ledger.next_attempt(entry, lease.reference.origin.item)
-        return replace(lease, attempt=attempt, cursor=None, before={}, tries=tries, deaths=deaths)
+        return replace(lease, attempt=attempt, cursor=None, facts=None, tries=tries, deaths=deaths)
 
     def letter(self, message: Message, product: str, item: int, uri: str, failure: Failure, attempts: int) -> Letter:
         """An item's dead letter in one product."""

@@ -1,4 +1,4 @@
-"""Leases that wait for a worker: fresh ones, suspects that must run apart, and retries that back off."""
+"""Leases that wait for a worker: fresh ones, begun ones that are bound to theirs, suspects, and retries that back off."""
 
 from __future__ import annotations
 
@@ -22,6 +22,9 @@ def backoff_s(tries: int, rng: random.Random) -> float:
 class LeaseQueue:
     """First in, first out, but for suspects (a batch whose worker died, halved) that keep apart from the rest.
 
+    The next segment of what was begun is bound to the worker that has its file open: anyone else would have to decode
+    all that lies before it once more.
+
     `alive` says whether a lease is still wanted; what is not is dropped when its turn comes.
     """
 
@@ -30,11 +33,17 @@ class LeaseQueue:
         self._rng = rng
         self._fresh: deque[Lease] = deque()
         self._apart: deque[tuple[Lease, ...]] = deque()
+        self._bound: dict[str, deque[Lease]] = {}
         self._delayed: list[tuple[float, int, Lease]] = []
         self._tick = itertools.count()
 
     def __len__(self) -> int:
         """Leases that could go now; delayed ones are not counted."""
+        return self.unbound + sum(map(len, self._bound.values()))
+
+    @property
+    def unbound(self) -> int:
+        """Of these, what any worker may take."""
         return len(self._fresh) + sum(map(len, self._apart))
 
     @property
@@ -51,9 +60,34 @@ class LeaseQueue:
         """At the end of the queue."""
         self._fresh.append(lease)
 
-    def go_on(self, lease: Lease) -> None:
-        """A further segment: at the front, so that what was begun is ended first."""
-        self._fresh.appendleft(lease)
+    def go_on(self, lease: Lease, worker: str) -> None:
+        """A further segment, for the worker that gave the one before."""
+        self._bound.setdefault(worker, deque()).append(lease)
+
+    def fork(self, leases: Sequence[Lease]) -> None:
+        """Further ranges of what was begun: at the front, so that it is ended first."""
+        self._fresh.extendleft(reversed(leases))
+
+    @property
+    def bound_workers(self) -> tuple[str, ...]:
+        """Workers that something is bound to."""
+        return tuple(self._bound)
+
+    def take_bound(self, worker: str, most: int) -> tuple[Lease, ...]:
+        """Up to `most` leases that are bound to this worker."""
+        bound = self._bound.get(worker, deque())
+        taken: list[Lease] = []
+        while bound and len(taken) < most:
+            lease = bound.popleft()
+            if self._alive(lease):
+                taken.append(lease)
+        if not bound:
+            self._bound.pop(worker, None)
+        return tuple(taken)
+
+    def unbind(self, worker: str) -> None:
+        """The worker is gone: whoever is free takes what was bound to it."""
+        self._fresh.extendleft(reversed(self._bound.pop(worker, ())))
 
     def add_apart(self, leases: Sequence[Lease]) -> None:
         """A group that is never mixed with others."""
@@ -71,7 +105,7 @@ class LeaseQueue:
             self._fresh.append(heapq.heappop(self._delayed)[2])
 
     def take(self, most: int) -> tuple[Lease, ...]:
-        """Up to `most` fresh leases, or one group of suspects."""
+        """Up to `most` unbound leases, or one group of suspects."""
         while self._apart:
             group = tuple(lease for lease in self._apart.popleft() if self._alive(lease))
             if group:

@@ -4,13 +4,31 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from operators.records import Origin, VoidReason
 from pipeline.flow.calls import Item, Lease
 from pipeline.flow.ranges import merged
 from pipeline.records import Letter, Message, Range, Sealed, SourcePartition, Span
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far the try at an item that counts has come.
+
+    Attributes:
+        ranges: that are not finished.
+        windows: by view, how many all segments so far gave.
+    """
+
+    ranges: int = 1
+    windows: Counter[str] = field(default_factory=Counter[str])
+
+    def add(self, windows: Mapping[str, int], *, forks: int, finished: bool) -> None:
+        """A segment has come, with so many further ranges, and perhaps its own range's last."""
+        self.windows.update(windows)
+        self.ranges += forks - finished
 
 
 @dataclass(slots=True, eq=False)
@@ -23,6 +41,7 @@ class Entry:
         owed: products that no packer has sealed it for.
         uncommitted: products without a committed outcome for it.
         attempts: by item, the try that counts.
+        progress: by item, how far that try has come, where it has begun.
         since_s: when it was admitted.
     """
 
@@ -33,6 +52,7 @@ class Entry:
     uncommitted: set[str]
     since_s: float
     attempts: dict[int, int] = field(default_factory=dict[int, int])
+    progress: dict[int, Progress] = field(default_factory=dict[int, Progress])
 
 
 class Ledger:
@@ -76,6 +96,7 @@ class Ledger:
     def next_attempt(self, entry: Entry, item: int) -> int:
         """A new try at an item; all earlier ones are stale from now on."""
         entry.attempts[item] = attempt = next(self._next_attempt)
+        entry.progress.pop(item, None)
         return attempt
 
     def is_current(self, lease: Lease) -> bool:

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from operators.errors import FetchFailedError
-from operators.records import EmptyReason, Failure
+from operators.records import ContentFacts, EmptyReason, Failure, VoidReason
 from pipeline.flow.blame import Blame, halves, judge
 from pipeline.flow.calls import Action, Block, CallFailure, Lease, PieceItem, Prepare, PreparedItem
 from pipeline.flow.core import Core
 from pipeline.flow.lease import LeaseQueue
-from pipeline.flow.ledger import Entry
+from pipeline.flow.ledger import Entry, Progress
 from pipeline.flow.pack_stage import PackStage
 from pipeline.flow.tokenize_stage import TokenizeStage
 from pipeline.flow.waits import WaitReason
@@ -37,12 +37,13 @@ class PrepareStage:
         self.ready = LeaseQueue(core.ledger.is_current, rng)
 
     def actions(self, now_s: float) -> Iterator[Action]:
-        """Calls that can be sent now."""
+        """Calls that can be sent now; what was begun goes first."""
         core, settings = self._core, self._core.settings
         self.ready.wake(now_s)
+        yield from self._further_segments()
         while True:
-            if not len(self.ready):
-                core.waits[PREPARE] = WaitReason.NO_INPUT
+            if not self.ready.unbound:
+                core.waits[PREPARE] = WaitReason.NO_SLOT if len(self.ready) else WaitReason.NO_INPUT
                 return
             worker = core.workers.pick(PREPARE)
             if worker is None:
@@ -52,12 +53,31 @@ class PrepareStage:
                 core.waits[PREPARE] = WaitReason.NO_BYTES
                 return
             # Few leases are spread over the free slots rather than given to the first worker.
-            share = -(-len(self.ready) // core.workers.free_slots(PREPARE))
-            room = max(1, (core.windows.limit_bytes - core.windows.used_bytes) // settings.lease_bytes)
-            leases = self.ready.take(min(settings.prepare_batch, share, room))
+            share = -(-self.ready.unbound // core.workers.free_slots(PREPARE))
+            leases = self.ready.take(min(self._room(), share))
             if leases:
-                estimate = settings.lease_bytes * len(leases)
-                yield core.begin(Prepare(core.next_call(), worker, leases), estimate)
+                yield self._call(worker, leases)
+
+    def _further_segments(self) -> Iterator[Action]:
+        for worker in self.ready.bound_workers:
+            if not self._core.workers.serves(worker, PREPARE):
+                self.ready.unbind(worker)
+                continue
+            while self._core.workers.has_slot(worker) and self._core.windows.admits(self._core.settings.lease_bytes):
+                leases = self.ready.take_bound(worker, self._room())
+                if not leases:
+                    break
+                yield self._call(worker, leases)
+
+    def _room(self) -> int:
+        """Leases that the next call may have: no more than its windows have bytes for."""
+        windows, settings = self._core.windows, self._core.settings
+        room = (windows.limit_bytes - windows.used_bytes) // settings.lease_bytes
+        return max(1, min(settings.prepare_batch, room))
+
+    def _call(self, worker: str, leases: tuple[Lease, ...]) -> Action:
+        estimate = self._core.settings.lease_bytes * len(leases)
+        return self._core.begin(Prepare(self._core.next_call(), worker, leases), estimate)
 
     def prepared(
         self, action: Prepare, items: Sequence[PreparedItem], blocks: Mapping[str, Block], now_s: float
@@ -71,12 +91,10 @@ class PrepareStage:
             if item.ended is not None:
                 self._ended(entry, lease, item, now_s)
                 continue
-            before = {view: lease.before.get(view, 0) + len(rows.windows) for view, rows in item.rows.items()}
-            if item.cursor is not None:
-                self.ready.go_on(replace(lease, cursor=item.cursor, before=before))
+            progress = self._progress(entry, lease, item, action.worker)
             for key in entry.owed & self._views.keys():
                 view = self._views[key]
-                total = before[view] if item.cursor is None else -1
+                total = -1 if progress.ranges else progress.windows[view]
                 piece = PieceItem(lease, item.facts, item.rows[view], total)
                 if piece.rows.windows:
                     pieces.setdefault(key, []).append(piece)
@@ -89,6 +107,16 @@ class PrepareStage:
         for block in blocks.values():
             if block.readers:
                 self._core.windows.take(block.size_bytes)
+
+    def _progress(self, entry: Entry, lease: Lease, item: PreparedItem, worker: str) -> Progress:
+        """Note a segment, and lease what follows from it."""
+        progress = entry.progress.setdefault(lease.reference.origin.item, Progress())
+        windows = {view: len(rows.windows) for view, rows in item.rows.items()}
+        progress.add(windows, forks=len(item.forks), finished=item.cursor is None)
+        if item.cursor is not None:
+            self.ready.go_on(replace(lease, cursor=item.cursor, facts=item.facts), worker)
+        self.ready.fork([replace(lease, cursor=cursor, facts=item.facts) for cursor in item.forks])
+        return progress
 
     def failed(self, action: Prepare, how: CallFailure, failure: Failure, guilty: Failure) -> Blame:
         """The call came to nothing. Returns who is blamed."""
@@ -129,10 +157,17 @@ class PrepareStage:
                 self.ready.retry_later(self._core.renew(entry, lease, tries=lease.tries + 1), now_s)
                 return
             outcome = replace(outcome, code=FetchFailedError.code, stage="fetch")
-        self._pack.end(
-            entry, lease.reference, outcome, entry.owed & self._views.keys(), item.facts, lease.tries + lease.deaths + 1
-        )
+        self._end(entry, lease, outcome, item.facts)
 
-    def _end(self, entry: Entry, lease: Lease, failure: Failure) -> None:
+    def _end(
+        self,
+        entry: Entry,
+        lease: Lease,
+        outcome: Failure | EmptyReason | VoidReason,
+        facts: ContentFacts | None = None,
+    ) -> None:
+        if lease.cursor is not None:
+            # Rows of other segments are there or on their way: a higher attempt's ending takes their place.
+            self._core.ledger.next_attempt(entry, lease.reference.origin.item)
         attempts = lease.tries + lease.deaths + 1
-        self._pack.end(entry, lease.reference, failure, entry.owed & self._views.keys(), None, attempts)
+        self._pack.end(entry, lease.reference, outcome, entry.owed & self._views.keys(), facts, attempts)

@@ -58,6 +58,15 @@ class Workers:
         )
         return min(free, default=(0, None))[1]
 
+    def serves(self, worker: str, stage: str) -> bool:
+        """Whether this worker is there to stay, and takes calls of this stage."""
+        found = self._workers.get(worker)
+        return found is not None and stage in found.stages and not found.retiring
+
+    def has_slot(self, worker: str) -> bool:
+        """Whether this worker could be sent a call now."""
+        return len(self._workers[worker].calls) < self._slots
+
     def begin(self, worker: str, call: int) -> None:
         """The call takes a slot."""
         self._workers[worker].calls.add(call)

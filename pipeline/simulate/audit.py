@@ -16,7 +16,7 @@ from pipeline.flow.calls import Item
 from pipeline.flow.prepare_stage import PREPARE
 from pipeline.records import SourcePartition
 from pipeline.simulate.broker import Published, SimulatedLog
-from pipeline.simulate.media import FOREVER, PRODUCTS, Media, Token
+from pipeline.simulate.media import PRODUCTS, Media, Token
 from pipeline.simulate.store import SimulatedStore
 
 _VIEWS = {product.key: product.spec.view for product in PRODUCTS}
@@ -167,11 +167,11 @@ def _audit_outcome(audit: Audit, name: str, product: str, what: Media | Item, fo
         right = found.letters[0] == "worker.killed" or isinstance(what, Failure)
         if isinstance(what, Media):
             hurt = what.kills | what.raises
-            right |= isinstance(what.ended, Failure) or what.flaky == FOREVER or bool(hurt & {PREPARE, product})
+            right |= what.fails or bool(hurt & {PREPARE, product})
         if not right:
             audit.wrong.append(f"{name} is a letter: {found.letters[0]}")
         return
-    if not isinstance(what, Media) or (what.kills | what.raises) & {PREPARE}:
+    if not isinstance(what, Media) or what.fails or (what.kills | what.raises) & {PREPARE}:
         audit.wrong.append(f"{name} should be a letter and is {found}")
         return
     expected = what.windows(_VIEWS[product])

@@ -108,7 +108,9 @@ def _draw_media(rng: random.Random) -> Media:
             return Media(segments=((rng.randint(1, 3), rng.randint(1, 2)),))
         case 1:
             count = rng.randint(2, 4)
-            return Media(segments=tuple((rng.randint(0, 2), rng.randint(0, 2)) for _ in range(count)))
+            segments = tuple((rng.randint(0, 2), rng.randint(0, 2)) for _ in range(count))
+            forks = tuple(at for at in range(1, count) if rng.random() < 0.3)
+            return Media(segments, forks, breaks=rng.choice((*range(count), *[None] * 12)))
         case 2:
             return Media(ended=NotFoundError("404").failure())
         case 3:

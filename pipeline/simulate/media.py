@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from operators.errors import StoreUnavailableError, TokenizeFailedError
+from operators.errors import StoreUnavailableError, TokenizeFailedError, TruncatedError
 from operators.records import ContentFacts, EmptyReason, Failure, Modality, VoidReason, WindowMeta
 from operators.tokenize.base import TokenKind, TokenSpec
 from pipeline.flow.calls import Block, CallFailure, Lease, Prepare, PreparedItem, RowSpan, Tokenize
@@ -36,6 +36,8 @@ class Media:
 
     Attributes:
         segments: by decode call, how many windows it gives in each of `VIEWS`.
+        forks: at which of its segments further ranges begin, ascending.
+        breaks: at which segment it turns out that it can't be decoded.
         ended: it has no rows, and why.
         flaky: how many times fetching it fails before it works.
         kills: stages (prepare, or a product's key) whose workers it takes down.
@@ -43,10 +45,18 @@ class Media:
     """
 
     segments: tuple[tuple[int, ...], ...] = ((1, 1),)
+    forks: tuple[int, ...] = ()
+    breaks: int | None = None
     ended: Failure | EmptyReason | VoidReason | None = None
     flaky: int = 0
     kills: frozenset[str] = frozenset()
     raises: frozenset[str] = frozenset()
+
+    @property
+    def fails(self) -> bool:
+        """Whether it must end as a letter in every product, whoever works on it."""
+        broken = self.breaks is not None and self.breaks < len(self.segments)
+        return isinstance(self.ended, Failure) or self.flaky == FOREVER or (self.ended is None and broken)
 
     def windows(self, view: str) -> int:
         """How many rows it has in a product of this view."""
@@ -115,6 +125,8 @@ class Bench:
         if media.ended is not None:
             return PreparedItem(ended=media.ended)
         segment = 0 if lease.cursor is None else int(lease.cursor)
+        if segment == media.breaks:
+            return PreparedItem(ended=TruncatedError("simulated").failure())
         spans: dict[str, RowSpan] = {}
         for number, view in enumerate(VIEWS):
             start = sum(counts[number] for counts in media.segments[:segment])
@@ -122,9 +134,10 @@ class Bench:
             windows = tuple(WindowMeta(start + index, start + index + 1) for index in range(count))
             spans[view] = RowSpan(len(rows[view]), windows)
             rows[view].extend(Row(uri, view, window.start) for window in windows)
-        more = segment + 1 < len(media.segments)
+        more = segment + 1 < len(media.segments) and segment + 1 not in media.forks
         facts = ContentFacts(version="1", sha256=uri, size_bytes=1)
-        return PreparedItem(facts, spans, cursor=segment + 1 if more else None)
+        forks = media.forks if lease.cursor is None else ()
+        return PreparedItem(facts, spans, segment + 1 if more else None, forks)
 
 
 def raised() -> Failure:

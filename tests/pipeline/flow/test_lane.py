@@ -106,6 +106,51 @@ def test_segments_with_cursors_end_whole_and_windows_are_numbered_through():
     shop.at_rest()
 
 
+def test_the_ranges_of_a_long_item_go_to_several_workers_and_end_as_one_item():
+    shop = Shop()
+    for _ in range(3):
+        shop.hire()
+    shop.admit(0, Media(segments=((2, 1), (1, 0), (1, 2), (3, 1)), forks=(2, 3)))
+    seen: set[str] = set()
+    for _ in range(50):
+        shop.act()
+        seen |= {action.worker for action in shop.pending.values() if isinstance(action, Prepare)}
+        if not shop.pending:
+            break
+        shop.answer(min(shop.pending))
+    shop.run()
+    assert (shop.outcome(ALPHA, 0), shop.outcome(BETA, 0)) == (7, 4)
+    assert len(seen) > 1
+    shop.at_rest()
+
+
+def test_a_further_segment_goes_to_the_worker_that_has_the_file_open():
+    shop = Shop(replace(SETTINGS, worker_slots=8))
+    for _ in range(3):
+        shop.hire()
+    shop.admit(0, Media(segments=((1, 1),) * 5))
+    workers: list[str] = []
+    while len(workers) < 5:
+        shop.act()
+        (call, prepare), *_ = [(c, a) for c, a in shop.pending.items() if isinstance(a, Prepare)]
+        workers.append(prepare.worker)
+        shop.answer(call)
+    assert len(set(workers)) == 1
+    shop.run()
+    shop.at_rest()
+
+
+def test_a_range_that_breaks_takes_the_whole_item_with_it():
+    shop = Shop()
+    for _ in range(2):
+        shop.hire()
+    shop.admit(0, Media(segments=((1, 1), (1, 1), (1, 1), (1, 1)), forks=(2,), breaks=3))
+    shop.run()
+    for product in (ALPHA, BETA):
+        assert shop.outcome(product, 0) == "decode.truncated"
+    shop.at_rest()
+
+
 def test_a_view_without_windows_is_empty_in_its_product_only():
     shop = one_worker_shop()
     shop.admit(0, Media(segments=((2, 0), (1, 0))))
@@ -116,7 +161,7 @@ def test_a_view_without_windows_is_empty_in_its_product_only():
 
 
 def test_segments_may_overtake_each_other():
-    shop = Shop(replace(SETTINGS, batch_wait_s=0.0))
+    shop = Shop(replace(SETTINGS, batch_wait_s=0.0, worker_slots=2))
     for _ in range(8):
         shop.hire()
     shop.admit(0, Media(segments=((2, 1), (2, 1), (2, 1))))

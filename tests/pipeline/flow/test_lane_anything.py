@@ -21,7 +21,9 @@ MALFORMED = ReferenceMalformedError("uri: missing").failure()
 
 MEDIA = st.builds(
     Media,
-    segments=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=3).map(tuple),
+    segments=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), min_size=3, max_size=3).map(tuple),
+    forks=st.sampled_from([(), (), (1,), (2,), (1, 2)]),
+    breaks=st.sampled_from([None, None, None, None, None, 0, 1, 2]),
     ended=st.sampled_from([None, None, None, None, GONE, EmptyReason.NO_TOKENS, VoidReason.TAKEN_DOWN]),
     flaky=st.sampled_from([0, 0, 0, 0, 1, 2, FOREVER]),
     kills=st.sampled_from([(), (), (), (), (), (PREPARE,), (ALPHA,), (BETA,)]).map(frozenset),
@@ -69,7 +71,7 @@ class LaneMachine(RuleBasedStateMachine):
             most = SETTINGS.lease_bytes * SETTINGS.prepare_batch
             assert room.used_bytes <= max(earlier, room.limit_bytes + most) or len(sent) == 1
         leases = [lease for one in self.shop.pending.values() if isinstance(one, Prepare) for lease in one.leases]
-        assert len({lease.attempt for lease in leases}) == len(leases)
+        assert len({(lease.attempt, lease.cursor) for lease in leases}) == len(leases)
         busy = Counter(one.packer for one in self.shop.pending.values() if isinstance(one, Pack | Seal | Forget))
         assert set(busy.values()) <= {1}
 
@@ -131,7 +133,7 @@ class LaneMachine(RuleBasedStateMachine):
             return
         (one,) = outcome
         if isinstance(one, Letter):
-            bad = not isinstance(item, Media) or item.ended is GONE or item.flaky == FOREVER
+            bad = not isinstance(item, Media) or item.fails
             bad = bad or bool({PREPARE, product} & (item.kills | item.raises))
             assert bad or (one.failure.code == "worker.killed" and self.innocent_deaths)
         elif isinstance(one, Empty):
@@ -140,6 +142,7 @@ class LaneMachine(RuleBasedStateMachine):
         else:
             assert isinstance(item, Media)
             assert one == item.windows(VIEW_OF[product])
+            assert not item.fails
             assert not {PREPARE, product} & (item.kills | item.raises)
 
 

@@ -37,11 +37,32 @@ def test_leases_go_first_in_first_out_and_no_more_than_asked() -> None:
     assert waiting.take(3) == ()
 
 
-def test_a_further_segment_goes_before_what_has_not_begun() -> None:
+def test_a_further_segment_waits_for_the_worker_that_gave_the_one_before() -> None:
+    waiting = queue(dead={4})
+    waiting.add(lease(1))
+    waiting.go_on(lease(2), "w1")
+    waiting.go_on(lease(3), "w2")
+    waiting.go_on(lease(4), "w2")
+    assert (len(waiting), waiting.unbound, waiting.bound_workers) == (4, 1, ("w1", "w2"))
+    assert numbers(waiting.take_bound("w2", 5)) == [3]
+    assert numbers(waiting.take(5)) == [1]
+    assert waiting.bound_workers == ("w1",)
+
+
+def test_what_was_bound_to_a_worker_that_is_gone_goes_before_what_has_not_begun() -> None:
     waiting = queue()
     waiting.add(lease(1))
-    waiting.go_on(lease(2))
-    assert numbers(waiting.take(1)) == [2]
+    waiting.go_on(lease(2), "w1")
+    waiting.go_on(lease(3), "w1")
+    waiting.unbind("w1")
+    assert numbers(waiting.take(5)) == [2, 3, 1]
+
+
+def test_further_ranges_go_before_what_has_not_begun() -> None:
+    waiting = queue()
+    waiting.add(lease(1))
+    waiting.fork([lease(2), lease(3)])
+    assert numbers(waiting.take(5)) == [2, 3, 1]
 
 
 def test_suspects_go_as_their_own_group_and_never_mixed() -> None:

@@ -11,7 +11,7 @@ from pipeline.simulate.audit import Audit, audit_lake
 from pipeline.simulate.schedule import Schedule
 from pipeline.simulate.world import World
 
-SEED = 3
+SEED = 6
 
 
 @pytest.fixture
