@@ -241,6 +241,18 @@ class TokenBatch:
             n_tokens=lengths,
         )
 
+    @staticmethod
+    def of_windows(windows: Sequence[npt.NDArray[Any]], codebooks: int, dtype: npt.DTypeLike) -> TokenBatch:
+        """B arrays `[T_b, codebooks]` of codes -> TokenBatch."""
+        counts = np.asarray([len(codes) for codes in windows], dtype=np.int64)
+        values = np.concatenate(windows).astype(dtype, copy=False) if windows else np.zeros((0, codebooks), dtype)
+        return TokenBatch(
+            values=np.ascontiguousarray(values).reshape(-1),
+            offsets=np.concatenate([np.zeros(1, np.int64), np.cumsum(counts * codebooks)]),
+            shapes=np.stack([counts, np.full_like(counts, codebooks)], axis=1).astype(np.int32),
+            n_tokens=counts * codebooks,
+        )
+
 
 class EmptyReason(StrEnum):
     """Why an item has no rows in a product although nothing is wrong with it."""

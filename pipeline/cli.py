@@ -173,6 +173,34 @@ def status(state: StateDir = Path("out/state"), as_json: AsJson = False) -> None
 
 @app.command(
     epilog=_examples(
+        "mediatok report out/lake --state out/state",
+        "mediatok report s3://tokens/photos -c my.yaml --out photos.html",
+    )
+)
+def report(
+    lake: LakeUri,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", "-c", help="The run's YAML file: how to reach the store, and which originals to read."
+        ),
+    ] = None,
+    state: Annotated[
+        Path | None, typer.Option("--state", help="The run's state folder; without: the config's.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="The file to write.")] = Path("report.html"),
+) -> None:
+    """A lake as one HTML page that opens offline: figures, samples with originals, waits, dead letters.
+
+    Without a config no original is read, and reconstructions stand alone.
+    """
+    from pipeline.app.report import report_lake
+
+    _exit(report_lake(lake, config, state, out))
+
+
+@app.command(
+    epilog=_examples(
         "mediatok fit image-rq --media photos/ --out my-rq.safetensors",
         "mediatok fit text-bpe --media texts/ --out my-bpe.json",
     )
@@ -187,6 +215,79 @@ def fit(
     from pipeline.app.fit import fit_tokenizer
 
     _exit(fit_tokenizer(tokenizer, media, out, seed))
+
+
+TokenizerName = Annotated[
+    str | None, typer.Option("--tokenizer", "-t", help="Its name or package.module:Class; by default the modality's.")
+]
+TokenizerOptions = Annotated[
+    list[str] | None, typer.Option("--option", "-o", help="Of the tokenizer, name=value; as often as needed.")
+]
+
+
+@app.command(
+    epilog=_examples(
+        "mediatok tokenize photo.jpg",
+        "mediatok tokenize speech.flac --tokenizer audio-mdct --option codebooks=4 --format arrow --out speech.arrow",
+        "mediatok tokenize film.mp4 | head -c 2000",
+    )
+)
+def tokenize(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An image, sound, film or text.")],
+    tokenizer: TokenizerName = None,
+    form: Annotated[str, typer.Option("--format", "-f", help="json or arrow.")] = "json",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Where to; by default standard output, for arrow FILE.tokens.arrow.")
+    ] = None,
+    option: TokenizerOptions = None,
+) -> None:
+    """Tokenize one file here, without Ray or a lake."""
+    from pipeline.app.tokenize_file import tokenize_file
+
+    _exit(tokenize_file(file, tokenizer, form, out, option or []))
+
+
+@app.command(epilog=_examples("mediatok tokenize speech.flac > speech.json", "mediatok detokenize speech.json"))
+def detokenize(
+    tokens: Annotated[Path, typer.Argument(metavar="TOKENS", help="From `mediatok tokenize`, JSON or Arrow.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="File (.png, .wav, .txt) or, for a film, folder; by default beside.")
+    ] = None,
+    tokenizer: TokenizerName = None,
+    option: TokenizerOptions = None,
+) -> None:
+    """Turn tokens back into a PNG, a WAV or a text; a film into a folder of them."""
+    from pipeline.app.detokenize import detokenize as run_detokenize
+
+    _exit(run_detokenize(tokens, out, tokenizer, option or []))
+
+
+@app.command(
+    epilog=_examples(
+        "mediatok windows film.mp4 --out seen/",
+        "mediatok windows photo.jpg --out seen/ --view rgb8:512x512:stretch",
+        "mediatok windows film.mp4 --out seen/ --tokenizer video-interleaved --option frames_hz=4",
+    )
+)
+def windows(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An image, sound, film or text.")],
+    out: Annotated[Path, typer.Option("--out", help="A folder.")],
+    tokenizer: TokenizerName = None,
+    view: Annotated[str | None, typer.Option("--view", help="A view's key instead of a tokenizer.")] = None,
+    option: TokenizerOptions = None,
+) -> None:
+    """Write what a tokenizer sees of a file: PNG, WAV, text, and all times in windows.json."""
+    from pipeline.app.windows import write_windows
+
+    _exit(write_windows(file, out, tokenizer, view, option or []))
+
+
+@app.command(epilog=_examples("mediatok tokenizers", "mediatok tokenizers --json"))
+def tokenizers(as_json: AsJson = False) -> None:
+    """The tokenizers that come along: kind, vocabulary, rate or grid, bits, weights, licence."""
+    from pipeline.app.inspect import list_tokenizers
+
+    _exit(list_tokenizers(as_json=as_json))
 
 
 @lake_app.command("ls", epilog=_examples("mediatok lake ls out/lake", "mediatok lake ls s3://tokens/photos -c my.yaml"))

@@ -61,10 +61,14 @@ class PoolConfig(_Model):
 
 
 class LimitsConfig(_Model):
-    """A lane's budgets. See `pipeline.flow.core.LaneSettings` for what each one bounds."""
+    """A lane's budgets. See `pipeline.flow.core.LaneSettings` for what each one bounds.
 
-    prepare_batch: Annotated[int, Field(ge=1)] = 32
-    tokenize_windows: Annotated[int, Field(ge=1)] = 64
+    Attributes:
+        prepare_batch, tokenize_windows: by default what suits the modality.
+    """
+
+    prepare_batch: Annotated[int, Field(ge=1)] | None = None
+    tokenize_windows: Annotated[int, Field(ge=1)] | None = None
     window_bytes: Bytes = 512 << 20
     token_bytes: Bytes = 256 << 20
     spool_bytes: Bytes = 4 << 30
@@ -109,8 +113,13 @@ class FetchConfig(_Model):
         places: globs of scheme, bucket or host, and path, e.g. "s3://media-*/incoming/*". Files are held by `roots`.
         roots: folders below which `file://` references may be read; none by default.
         allow_private_addresses: let http(s) reach private, loopback and link-local addresses.
-        max_object_bytes: of one object.
+        max_object_bytes: of one image or text: it is held in memory.
+        max_file_bytes: of one audio or video object: it goes to disk, not memory.
+        disk_bytes: what fetched audio and video may take of a node's disk.
         max_pixels: of one image.
+        max_duration_s: of one recording or film.
+        max_streams: of one container.
+        max_channels: of one stream of sound.
         retry_s: how long one object's transient trouble is retried on the spot; after that the item backs off.
     """
 
@@ -119,7 +128,12 @@ class FetchConfig(_Model):
     roots: list[Path] = Field(default_factory=list[Path])
     allow_private_addresses: bool = False
     max_object_bytes: Bytes = 256 << 20
+    max_file_bytes: Bytes = 64 << 30
+    disk_bytes: Bytes = 128 << 30
     max_pixels: Bytes = 100_000_000
+    max_duration_s: Annotated[float, Field(gt=0)] = 86_400.0
+    max_streams: Annotated[int, Field(ge=1)] = 64
+    max_channels: Annotated[int, Field(ge=1)] = 32
     retry_s: Annotated[float, Field(ge=0)] = 5.0
 
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from operators.decode.video import RANGE_S
 from operators.errors import ConfigError
 from operators.records import Modality
 from operators.tokenize.base import Tokenizer
-from pipeline.config import Config, LaneConfig, modality_of
+from pipeline.config import Config, FetchConfig, LaneConfig, modality_of
 from pipeline.records import Product
 
 FORMAT = 1
@@ -96,6 +97,7 @@ def _plan_lane(name: str, lane: LaneConfig, config: Config, build: Build) -> Lan
             "on_damage": lane.on_damage,
             "max_pixels": config.fetch.max_pixels,
             "tokenizer": dict(tokenizer.identity),
+            **_decoding(modality, config.fetch),
         }
         products.append(
             ProductPlan(
@@ -106,3 +108,12 @@ def _plan_lane(name: str, lane: LaneConfig, config: Config, build: Build) -> Lan
             )
         )
     return LanePlan(name, modality, tuple(products), lane)
+
+
+def _decoding(modality: Modality, fetch: FetchConfig) -> dict[str, Any]:
+    """What else the values of sound and films depend on."""
+    if modality not in {Modality.AUDIO, Modality.VIDEO}:
+        return {}
+    limits = {"duration_s": fetch.max_duration_s, "streams": fetch.max_streams, "channels": fetch.max_channels}
+    # Where a film is cut into ranges decides where its decoders begin anew.
+    return {"limits": limits, **({"range_s": RANGE_S} if modality is Modality.VIDEO else {})}

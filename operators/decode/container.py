@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import struct
+
+from operators.decode.ending import boxes_end_early
 
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\x00", b"MM\x00*")
 _HEIF_BRANDS = (b"avif", b"avis")
@@ -37,23 +40,8 @@ def ends_early(content: bytes, *, unsure: bool = False) -> bool:
     if content[:2] == b"BM":
         return len(content) < 14 or struct.unpack_from("<I", content, 2)[0] > len(content)
     if content[4:8] == b"ftyp":
-        return _boxes_end_early(content)
+        return boxes_end_early(io.BytesIO(content), len(content))
     if content[:2] in {b"II", b"MM"} and len(content) >= 8:
         order = "<" if content[:2] == b"II" else ">"
         return struct.unpack_from(order + "I", content, 4)[0] + 2 > len(content) or unsure
     return unsure
-
-
-def _boxes_end_early(content: bytes) -> bool:
-    """ISO base media: whether a top-level box reaches beyond the file."""
-    at = 0
-    while at < len(content):
-        if at + 8 > len(content):
-            return True
-        size = int(struct.unpack_from(">I", content, at)[0])
-        if size == 1 and at + 16 <= len(content):
-            size = int(struct.unpack_from(">Q", content, at + 8)[0])
-        if size == 0:
-            return False  # reaches to the end of the file, wherever that is
-        at += max(size, 8)
-    return at > len(content)

@@ -29,8 +29,8 @@ def frames_of(
         damage_s: where damage is noted.
 
     Raises:
-        TruncatedError: the file can't be read on.
-        DecodeFailedError: a packet can't be decoded.
+        TruncatedError: the file can't be read on, or its last packet can't be decoded.
+        DecodeFailedError: another packet can't be decoded.
     """
     keep, begun = on_damage is OnDamage.KEEP, False
     packets = demuxer.packets(stream)
@@ -50,11 +50,21 @@ def frames_of(
             return
         except av.FFmpegError as error:
             if begun and not keep:
+                kind = TruncatedError if _is_last(packets) else DecodeFailedError
                 said = decode_error(error)
-                raise DecodeFailedError(f"a packet near {float(at_s()):.3f} s can't be decoded: {said}") from error
+                raise kind(f"a packet near {float(at_s()):.3f} s can't be decoded: {said}") from error
             if begun:
                 damage_s.append(at_s())
             continue
         for frame in frames:
             begun = True
             yield frame
+
+
+def _is_last(packets: Iterator[Any]) -> bool:
+    """Whether no packet with content follows."""
+    try:
+        following = next(packets, None)
+    except av.FFmpegError:
+        return True
+    return following is None or not following.size

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from operators.errors import InvariantError
-from operators.pack.schema import FilledLate, doc_id, doc_json, sample_id, schema_facts
+from operators.pack.schema import SPANS, FilledLate, doc_id, doc_json, sample_id, schema_facts
 from operators.records import ContentFacts, MediaReference, TokenBatch, WindowMeta
 
 _OWN_COLUMNS = {"caption": "text", "licence": "licence", "subject_key": "subject_key"}
@@ -161,6 +161,7 @@ def _per_window(segments: Sequence[TokenizedSegment], docs: Sequence[str], key: 
         "height": pa.array([window.height for window in windows], pa.int32()),
         "duration": pa.array([window.duration_s for window in windows], pa.float64()),
         "partial": pa.array([window.partial for window in windows], pa.bool_()),
+        "raw_start": pa.array([window.raw_start for window in windows], pa.int64()),
     }
 
 
@@ -182,11 +183,23 @@ def _token_columns(schema: pa.Schema, tokens: TokenBatch, rows: npt.NDArray[np.i
     in_order = len(rows) == len(tokens) and bool(np.all(rows == np.arange(len(tokens))))
     shapes = np.ascontiguousarray(tokens.shapes[rows], dtype=np.int32).reshape(-1)
     shape_offsets = np.arange(len(rows) + 1, dtype=np.int32) * np.int32(ndim)
+    spans = {SPANS.name: _spans(tokens, rows)} if schema.get_field_index(SPANS.name) >= 0 else {}
     return {
+        **spans,
         name: flat if in_order else flat.take(pa.array(rows)),
         "shape": pa.ListArray.from_arrays(pa.array(shape_offsets), pa.array(shapes)),
         "n_tokens": pa.array(tokens.n_tokens[rows]),
     }
+
+
+def _spans(tokens: TokenBatch, rows: npt.NDArray[np.int64]) -> pa.Array:
+    """`[rows]` lists of spans."""
+    if tokens.spans is None:
+        raise InvariantError("a joined product's tokens came without spans")
+    names = [field.name for field in SPANS.type.value_type]
+    return pa.array(
+        [[{name: getattr(span, name) for name in names} for span in tokens.spans[int(row)]] for row in rows], SPANS.type
+    )
 
 
 def _version(segment: TokenizedSegment) -> str:

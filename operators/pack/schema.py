@@ -1,19 +1,20 @@
 """The row schema of a product: one frozen Arrow schema a dataset, every column written down here.
 
 Types are kept to those that pyarrow, Polars, DuckDB and Hugging Face all read: no map, list view, run-end
-encoding, float16 or dictionary. `spans` and `token_pos` (adaptive and joined products) come after `shape` when
-there are products that have them.
+encoding, float16 or dictionary. `spans` stands after `shape` in joined products; `token_pos` (adaptive ones) will come
+after it when there are products that have it.
 
 What no column says stands in the schema's metadata under `mediatok`, as JSON with sorted keys:
 `format` (version of this layout), `product`, `key`, `kind`, `modality`, `view`, `axes`, `codebook_sizes`, `dtype`,
-`shape` (`[]` where windows differ) and `tokenizer` (its identity).
+`shape` (`[]` where windows differ), `tokenizer` (its identity), and in joined products `parts`: for each tokenizer that
+spans refer to, its `name`, `modality`, `axes`, `codebook_sizes` and `shape` (its first entry 0 where spans differ).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from hashlib import blake2b
 from math import prod
@@ -23,7 +24,7 @@ import pyarrow as pa
 
 from operators.errors import ConfigError, ShardCorruptError
 from operators.records import Modality
-from operators.tokenize.base import TokenKind, TokenSpec
+from operators.tokenize.base import TokenKind, TokenPart, TokenSpec
 
 FORMAT_VERSION = 1
 METADATA_KEY = b"mediatok"
@@ -81,12 +82,32 @@ _BEFORE_TOKENS = (
     Column("rate_num", pa.int64(), "Ticks a second, numerator; 0 where the medium has no clock (images, text)."),
     Column("rate_den", pa.int64(), "Ticks a second, denominator."),
 )
+SPANS = Column(
+    "spans",
+    pa.list_(
+        pa.struct(
+            [
+                pa.field("tokenizer", pa.int16()),
+                pa.field("start", pa.int32()),
+                pa.field("length", pa.int32()),
+                pa.field("t0", pa.int64()),
+                pa.field("t1", pa.int64()),
+                pa.field("confidence", pa.float32()),
+                pa.field("text", pa.string()),
+                pa.field("speaker", pa.string()),
+                pa.field("language", pa.string()),
+            ]
+        )
+    ),
+    "Which tokens (start, length) come from which part, and the ticks that they stand for: see `operators.spans`.",
+)
+_SHAPE = Column("shape", pa.list_(pa.int32()), "Of this window's tokens; its axes are named in the metadata.")
 _AFTER_TOKENS = (
-    Column("shape", pa.list_(pa.int32()), "Of this window's tokens; its axes are named in the metadata."),
     Column("n_tokens", pa.int32(), "Tokens a model would see: codes counted one by one, embeddings by vector."),
     Column("width", pa.int32(), "Of the original in pixels, upright.", _IMAGES),
     Column("height", pa.int32(), "Of the original in pixels, upright.", _IMAGES),
-    Column("duration", pa.float64(), "Of the original in seconds.", _SOUND),
+    Column("duration", pa.float64(), "Of the original in seconds, as its headers say; 0 where they don't.", _SOUND),
+    Column("raw_start", pa.int64(), "What the original's own timestamps say at tick 0, in ticks.", _SOUND),
     Column("text", pa.string(), "The item's attribute `caption`; null where it has none.", _NOT_TEXT),
     Column("licence", pa.string(), "The item's attribute `licence`; null where it has none."),
     Column("subject_key", pa.string(), "The item's attribute `subject_key`, by which takedowns find it; or null."),
@@ -123,7 +144,8 @@ def columns(spec: TokenSpec) -> tuple[Column, ...]:
     Raises:
         ConfigError: as `token_column`.
     """
-    every = (*_BEFORE_TOKENS, token_column(spec), *_AFTER_TOKENS)
+    spans = (SPANS,) if spec.parts else ()
+    every = (*_BEFORE_TOKENS, token_column(spec), _SHAPE, *spans, *_AFTER_TOKENS)
     return tuple(column for column in every if not column.only or spec.modality in column.only)
 
 
@@ -151,6 +173,7 @@ def product_schema(name: str, key: str, spec: TokenSpec, identity: Mapping[str, 
         "dtype": spec.dtype,
         "shape": spec.shape,
         "tokenizer": dict(identity),
+        **({"parts": [asdict(part) for part in spec.parts]} if spec.parts else {}),
     }
     fields = [pa.field(column.name, column.type) for column in columns(spec)]
     return pa.schema(fields, metadata={METADATA_KEY: json.dumps(facts, sort_keys=True).encode()})
@@ -186,7 +209,13 @@ def spec_of(schema: pa.Schema) -> TokenSpec:
         codebook_sizes=tuple(facts["codebook_sizes"]),
         dtype=str(facts["dtype"]),
         shape=tuple(facts["shape"]),
+        parts=tuple(_part(part) for part in facts.get("parts", ())),
     )
+
+
+def _part(facts: Mapping[str, Any]) -> TokenPart:
+    axes, sizes, shape = (tuple(facts[name]) for name in ("axes", "codebook_sizes", "shape"))
+    return TokenPart(str(facts["name"]), Modality(facts["modality"]), axes, sizes, shape)
 
 
 def doc_json(uri: str, version: str, range_key: str) -> str:

@@ -141,12 +141,28 @@ def row_sizes(batch: pa.RecordBatch) -> npt.NDArray[np.int64]:
         kind = column.type
         if pa.types.is_string(kind):
             sizes += 4 + _lengths(column)
+        elif pa.types.is_list(kind) and pa.types.is_struct(kind.value_type):
+            sizes += 4 + _struct_bytes(column)
         elif pa.types.is_list(kind):
             sizes += 4 + _lengths(column) * (kind.value_type.bit_width // 8)
         elif pa.types.is_fixed_size_list(kind):
             sizes += kind.list_size * kind.value_type.bit_width // 8
         else:
             sizes += -(-kind.bit_width // 8)
+    return sizes
+
+
+def _struct_bytes(column: pa.Array) -> npt.NDArray[np.int64]:
+    """How many bytes each entry's structs take."""
+    bounds = np.frombuffer(column.buffers()[1], np.int32, len(column) + 1, column.offset * 4)
+    sizes = np.zeros(len(column), np.int64)
+    for index, field in enumerate(column.type.value_type):
+        if not pa.types.is_string(field.type):
+            sizes += np.diff(bounds) * -(-field.type.bit_width // 8)
+            continue
+        texts = column.values.field(index)
+        ends = np.frombuffer(texts.buffers()[1], np.int32, len(texts) + 1, texts.offset * 4)
+        sizes += np.diff(bounds) * 4 + np.diff(ends[bounds])
     return sizes
 
 

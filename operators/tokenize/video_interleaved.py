@@ -179,6 +179,19 @@ class VideoInterleavedTokenizer:
             cues=tuple(Cue(span.t0, span.t1, span.text or "", span.language) for span in texts),
         )
 
+    def decode_sound(self, clips: Sequence[TokenSequence]) -> npt.NDArray[np.float32]:
+        """The sound of consecutive clips as one `[N, C]`, without the seams that clips decoded one by one would have.
+
+        Raises:
+            TokenizeFailedError: as `decode`.
+        """
+        index, channels = self._of.get(Modality.AUDIO), self.form.sound.channels if self.form.sound else 1
+        found = [(clip, span) for clip in clips for span in clip.spans if span.tokenizer == index]
+        if index is None or not found:
+            return np.zeros((0, channels), np.float32)
+        codes = np.concatenate([clip.values[span.start : span.start + span.length] for clip, span in found])
+        return self.parts[index].decode(TokenSequence(codes.reshape(-1, *self.spec.parts[index].shape[1:])))
+
     def _sound_part(self) -> AudioTokenizer | None:
         index = self._of.get(Modality.AUDIO)
         part = None if index is None else self.parts[index]

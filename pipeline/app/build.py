@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from operators.decode.audio import SEGMENT_S as AUDIO_SEGMENT_S
+from operators.decode.video import SEGMENT_BYTES, clip_bytes
 from operators.records import Modality
 from operators.tokenize import registry
-from operators.window import ImageView, parse_view
+from operators.window import AudioView, ClipView, ImageView, parse_view
 from pipeline.app.storage import options_for, storage_options
 from pipeline.config import Config, LaneConfig, LimitsConfig, modality_of
 from pipeline.flow.core import LaneSettings
@@ -41,6 +43,10 @@ from pipeline.scale.allocate import Node
 from pipeline.source.base import Positions, Source
 
 TEXT_LEASE_BYTES = 64 << 10
+PREPARE_BATCH = {Modality.IMAGE: 32, Modality.AUDIO: 8, Modality.VIDEO: 1, Modality.TEXT: 32}
+"""Leases a prepare call, where the config does not say: a call should take about as long in each lane."""
+TOKENIZE_WINDOWS = {Modality.IMAGE: 64, Modality.AUDIO: 16, Modality.VIDEO: 4, Modality.TEXT: 64}
+"""Windows a tokenize call, likewise."""
 MakeSource = Callable[[LanePlan, Positions], Source]
 
 
@@ -157,6 +163,7 @@ def worker_spec(lane: LanePlan, pool: PoolPlan, config: Config, storage: Mapping
         tokenizers={item.product.key: (item.tokenizer, item.options) for item in lane.products},
         fetch=config.fetch,
         storage=storage,
+        media_dir=str(config.state.absolute() / "media"),
         on_damage=lane.config.on_damage,
         threads=max(1, round(pool.config.cpus)),
         gpus=pool.gpus,
@@ -167,9 +174,9 @@ def lane_settings(lane: LanePlan) -> LaneSettings:
     """A lane's limits, and what one of its leases is expected to hold."""
     limits: LimitsConfig = lane.config.limits
     return LaneSettings(
-        prepare_batch=limits.prepare_batch,
-        tokenize_windows=limits.tokenize_windows,
-        lease_bytes=sum(_view_bytes(view) for view in set(lane.views.values())),
+        prepare_batch=limits.prepare_batch or PREPARE_BATCH[lane.modality],
+        tokenize_windows=limits.tokenize_windows or TOKENIZE_WINDOWS[lane.modality],
+        lease_bytes=sum(_lease_bytes(view) for view in set(lane.views.values())),
         window_bytes=limits.window_bytes,
         token_bytes=limits.token_bytes,
         spool_bytes=limits.spool_bytes,
@@ -179,9 +186,17 @@ def lane_settings(lane: LanePlan) -> LaneSettings:
     )
 
 
-def _view_bytes(key: str) -> int:
-    view = parse_view(key)
-    return view.height * view.width * 3 if isinstance(view, ImageView) else TEXT_LEASE_BYTES
+def _lease_bytes(key: str) -> int:
+    """About what one prepare call gives of one item in this view."""
+    match parse_view(key):
+        case ImageView(height=height, width=width):
+            return height * width * 3
+        case AudioView(form=form):
+            return 4 * form.channels * form.rate_hz * AUDIO_SEGMENT_S
+        case ClipView(form=form):
+            return max(SEGMENT_BYTES, clip_bytes(form))
+        case _:
+            return TEXT_LEASE_BYTES
 
 
 def _make_packer(lane: LanePlan, name: str, config: Config, options: Mapping[str, Any]) -> Packer:

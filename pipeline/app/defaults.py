@@ -12,6 +12,8 @@ DEFAULT_LANES: Mapping[str, Any] = {
             "image-patches": {"tokenizer": "image-patches-projected"},
         },
     },
+    "audio": {"products": {"audio-mdct": {"tokenizer": "audio-mdct"}}},
+    "video": {"products": {"video-interleaved": {"tokenizer": "video-interleaved"}}},
     "text": {
         "products": {
             "text-bpe": {"tokenizer": "text-bpe"},

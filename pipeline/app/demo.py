@@ -1,4 +1,7 @@
-"""`mediatok demo`, which `make run` calls: embedded broker, local Ray, photographs and captions, a lake in a folder."""
+"""`mediatok demo`, which `make run` calls: embedded broker, local Ray, all four modalities, a lake and a report.
+
+Photographs and captions come along; speech is made on the spot, and films of both.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from operators.errors import MediatokError
 from operators.records import Modality
 from pipeline.app.build import claims_of
 from pipeline.app.defaults import lanes_on
+from pipeline.app.demo_folder import demo_media
 from pipeline.app.demo_media import photographs
 from pipeline.app.run import execute
 from pipeline.config import Config, parse_config
@@ -27,16 +31,18 @@ from pipeline.source.kafka import KafkaSource
 from pipeline.source.media_files import Outgoing, Unclaimed, media_messages
 from pipeline.source.publish import PublishReport, publish
 
-TOPICS = {"image": ["media.image"], "text": ["media.text"]}
+TOPICS = {modality.value: [f"media.{modality.value}"] for modality in Modality}
+MADE = "media"
+"""Folder beside the lake for the speech and the films that are made."""
 
 _log = structlog.get_logger(__name__)
 
 
 def run_demo(media: Path | None, out: Path) -> int:
-    """Publish, tokenize until everything is committed, print the table. Returns the exit code."""
+    """Publish, tokenize until everything is committed, print the table, write the report. Returns the exit code."""
     setup_logs(style=None if LOG_VARIABLE in os.environ else LogStyle.CONSOLE)
     config = demo_config(media, out)
-    messages = claimed(media_messages([str(media)])) if media else shipped()
+    messages = claimed(media_messages([str(media)])) if media else shipped(out / MADE)
     with EmbeddedBroker() as broker:
         topics = [topic for names in TOPICS.values() for topic in names]
         broker.create(topics)
@@ -59,7 +65,7 @@ def demo_config(media: Path | None, out: Path) -> Config:
     roots = (
         {media.absolute() if media.is_dir() else media.absolute().parent}
         if media
-        else {photograph.path.parent for photograph in photographs()}
+        else {photograph.path.parent for photograph in photographs()} | {(out / MADE).absolute()}
     )
     return parse_config(
         {
@@ -81,14 +87,18 @@ def claimed(messages: Iterable[Outgoing | Unclaimed]) -> Iterator[Outgoing | Unc
             yield message
 
 
-def shipped() -> Iterator[Outgoing]:
-    """The shipped photographs, and each one's caption as a text of its own."""
+def shipped(folder: Path) -> Iterator[Outgoing]:
+    """The shipped photographs, each one's caption as a text of its own, and speech and films made into a folder."""
     for photograph in photographs():
         uri = photograph.path.as_uri()
         image = {"uri": uri, "modality": "image", "attributes": {"caption": photograph.caption}}
         yield Outgoing(Modality.IMAGE, uri, json.dumps(image).encode())
         text = {"uri": f"{uri}#caption", "modality": "text", "text": photograph.caption}
         yield Outgoing(Modality.TEXT, f"{uri}#caption", json.dumps(text).encode())
+    for made in demo_media(folder):
+        uri = made.path.absolute().as_uri()
+        message = {"uri": uri, "modality": made.modality.value, "attributes": {"caption": made.caption}}
+        yield Outgoing(made.modality, uri, json.dumps(message, ensure_ascii=False).encode())
 
 
 class Publisher:

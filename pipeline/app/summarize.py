@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from operators.window import ImageView, parse_view
 from pipeline.app.build import Built
+from pipeline.app.content import content_of
 from pipeline.graph import ProductPlan
 from pipeline.lake.delta import Delta
 from pipeline.lake.reader import read_shard
@@ -35,36 +35,22 @@ def _product(built: Built, item: ProductPlan, items: int, deltas: Sequence[Delta
     shards = [shard for delta in deltas for shard in delta.shards if shard.product == key]
     outcomes = [file for delta in deltas for file in delta.outcomes if file.product == key]
     voids = sum(count.items for delta in deltas for count in delta.voids if count.product == key)
-    row_items, raw_bytes, pixels = _rows(built, item, shards)
+    tables = [read_shard(built.lake.store, shard) for shard in shards]
+    row_items = {row for table in tables for row in zip(*(table.column(name).to_pylist() for name in ORIGIN), strict=True)}
+    content = content_of(item.product.spec, tables)
     return ProductSummary(
         product=item.product.name,
         live_path=f"_meta/live/{key}.json",
         items=items,
-        row_items=row_items,
+        row_items=len(row_items),
         empty=sum(file.empties for file in outcomes),
         letters=sum(file.letters for file in outcomes),
         void=voids,
         rows=sum(shard.rows for shard in shards),
         tokens=sum(shard.tokens for shard in shards),
         seconds=seconds,
-        raw_bytes=raw_bytes,
+        raw_bytes=content.raw_bytes,
         stored_bytes=sum(shard.size_bytes for shard in shards),
-        pixels=pixels,
+        pixels=content.pixels,
+        media_s=content.media_s,
     )
-
-
-def _rows(built: Built, item: ProductPlan, shards: Sequence[Shard]) -> tuple[int, int, int]:
-    """Items that have rows; bytes of the windows that were tokenized; their pixels."""
-    view = parse_view(item.product.spec.view)
-    window_pixels = view.height * view.width if isinstance(view, ImageView) else 0
-    items: set[tuple[str, int, int, int]] = set()
-    raw_bytes = pixels = 0
-    for shard in shards:
-        table = read_shard(built.lake.store, shard)
-        items.update(zip(*(table.column(name).to_pylist() for name in ORIGIN), strict=True))
-        if window_pixels:
-            pixels += window_pixels * len(table)
-            raw_bytes += 3 * window_pixels * len(table)
-        else:
-            raw_bytes += int((table.column("end").to_numpy() - table.column("start").to_numpy()).sum())
-    return len(items), raw_bytes, pixels

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
-from operators.errors import ReferenceMalformedError, SupersededError, TooLargeError
+from operators.errors import (
+    MediatokError,
+    ReferenceMalformedError,
+    StoreUnavailableError,
+    SupersededError,
+    TooLargeError,
+)
 from operators.records import ContentFacts, MediaReference
 
 
@@ -20,6 +27,8 @@ class FetchLimits:
         connect_timeout_s: until a connection stands.
         read_timeout_s: between two pieces of an answer.
         total_timeout_s: for one try as a whole, however slowly it trickles.
+        slowest_bytes_per_s: a try may take longer than `total_timeout_s` by a second for so many bytes that have come:
+            for long files, where a healthy download takes hours. inf: it may not.
         retry_budget_s: transient trouble is tried again for so long; 0: not at all.
         concurrency: fetches of one `fetch_many` under way at a time.
     """
@@ -29,6 +38,7 @@ class FetchLimits:
     connect_timeout_s: float = 5.0
     read_timeout_s: float = 15.0
     total_timeout_s: float = 120.0
+    slowest_bytes_per_s: float = math.inf
     retry_budget_s: float = 30.0
     concurrency: int = 32
 
@@ -48,6 +58,39 @@ class Fetched:
     content_type: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a store says of content before it gives it.
+
+    Attributes:
+        version: as it is recorded: see `check_version`.
+        certain: equal versions mean equal bytes: an etag, a generation, ...; not a time of change, nor a weak etag.
+        size_bytes: of what will come, the byte range alone where there is one; None: the store does not tell.
+        content_type: as the store says.
+    """
+
+    version: str
+    certain: bool
+    size_bytes: int | None = None
+    content_type: str | None = None
+
+
+class Sink(Protocol):
+    """Takes content piece by piece. Used by one thread; raises errors of ours only."""
+
+    def begin(self, head: Head) -> bool:
+        """Before the first piece. Of a further try, again: what has come so far is void.
+
+        Returns:
+            Whether the content is wanted: if not, nothing is read, and that is no error.
+        """
+        ...
+
+    def write(self, piece: bytes) -> None:
+        """What comes next."""
+        ...
+
+
 class Store(Protocol):
     """One way to content; may be called from several threads at once."""
 
@@ -57,6 +100,17 @@ class Store(Protocol):
         Raises:
             MediaError: this reference can't be fetched, and why.
             StoreUnavailableError: it may well succeed later.
+        """
+        ...
+
+    def copy(self, reference: MediaReference, sink: Sink, limits: FetchLimits) -> None:
+        """One try, in pieces: never more than a few MiB of it lie in memory.
+
+        Args:
+            limits: of this copy; those of connections are the store's own.
+
+        Raises:
+            MediaError, StoreUnavailableError: as `fetch`; and whatever the sink raises.
         """
         ...
 
@@ -125,3 +179,14 @@ def out_of_range(reference: MediaReference) -> ReferenceMalformedError:
     """The error for a byte range that the object does not have."""
     start, end = reference.byte_range or (0, 0)
     return ReferenceMalformedError(f"byte_range: {reference.uri} does not reach from {start} to {end}")
+
+
+def changed(reference: MediaReference, how: str) -> MediatokError:
+    """The error for content that is no longer what the first segment of an item was cut from.
+
+    A message that names a version means nothing else: it becomes a letter. One that names none means whatever is
+    there, so that the error is transient: the lane then begins the item anew and drops what former segments gave,
+    and no two contents are mixed. One that never rests becomes a letter after the lane's most tries.
+    """
+    kind = StoreUnavailableError if reference.version is None else SupersededError
+    return kind(f"{reference.uri}: changed since the item's first segment: {how}")

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 import stamina
 
 from operators.errors import MediatokError, StoreUnavailableError
 from operators.records import MediaReference
-from pipeline.fetch.base import Fetched, FetchLimits, Store, check_range, check_size, fetched
+from pipeline.fetch.base import Fetched, FetchLimits, Head, Sink, Store, check_range, check_size, fetched
 from pipeline.fetch.http import HttpStore
+from pipeline.fetch.intake import Intake
 from pipeline.fetch.local import LocalStore
 from pipeline.fetch.objects import ObjectStore, S3Store
 from pipeline.fetch.policy import FetchPolicy, Resolver, system_resolver
 
 _FIRST_WAIT_S = 0.1
 _LONGEST_WAIT_S = 5.0
+
+T = TypeVar("T")
 
 
 class Fetcher:
@@ -58,8 +61,32 @@ class Fetcher:
         if reference.inline is not None:
             return self._inline(reference, reference.inline)
         store = self._store(self.policy.check(reference.uri))
+        return self.patiently(reference, lambda: store.fetch(reference))
+
+    def copy(self, reference: MediaReference, sink: Sink, limits: FetchLimits) -> None:
+        """The content, piece by piece; tried again as in `fetch`, each time from its beginning.
+
+        Args:
+            sink: told before the first piece of each try what will come.
+            limits: of this copy; connections and tries are held to the fetcher's own.
+
+        Raises:
+            ReferenceRefusedError, MediaError, StoreUnavailableError: as `fetch`; and whatever the sink raises.
+        """
+        if reference.inline is not None:
+            content = _meant(reference, reference.inline)
+            intake = Intake(reference, sink, limits)
+            # What an inline reference is called says nothing of its bytes, nor does its version.
+            if intake.begin(Head(reference.version or "", False, len(content), reference.content_type)):
+                intake.write(content)
+            return
+        store = self._store(self.policy.check(reference.uri))
+        self.patiently(reference, lambda: store.copy(reference, sink, limits))
+
+    def patiently(self, reference: MediaReference, trial: Callable[[], T]) -> T:
+        """What `trial` gives, called again for `retry_budget_s` while it raises `StoreUnavailableError`."""
         if self.limits.retry_budget_s <= 0:
-            return store.fetch(reference)
+            return trial()
         for attempt in stamina.retry_context(
             on=StoreUnavailableError,
             attempts=None,
@@ -69,7 +96,7 @@ class Fetcher:
             wait_jitter=_FIRST_WAIT_S,
         ):
             with attempt:
-                return store.fetch(reference)
+                return trial()
         raise StoreUnavailableError(f"{reference.uri}: no try was made")
 
     def fetch_many(
@@ -113,8 +140,7 @@ class Fetcher:
             return error
 
     def _inline(self, reference: MediaReference, content: bytes) -> Fetched:
-        if reference.byte_range is not None:
-            content = check_range(reference, content[slice(*reference.byte_range)])
+        content = _meant(reference, content)
         check_size(reference, len(content), self.limits)
         return fetched(content, reference.version or "", reference.content_type)
 
@@ -138,3 +164,9 @@ class Fetcher:
             return HttpStore(self.policy, self.limits, self._resolver)
         kind = S3Store if scheme in {"s3", "s3a"} else ObjectStore
         return kind(scheme, self._options.get(scheme, {}), self.limits)
+
+
+def _meant(reference: MediaReference, content: bytes) -> bytes:
+    if reference.byte_range is None:
+        return content
+    return check_range(reference, content[slice(*reference.byte_range)])

@@ -13,6 +13,7 @@ import ipaddress
 import socket
 import ssl
 import threading
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from functools import cache
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
@@ -31,15 +32,16 @@ from operators.records import MediaReference
 from pipeline.fetch.base import (
     Fetched,
     FetchLimits,
-    check_range,
+    Head,
+    Sink,
     check_size,
     check_version,
-    fetched,
     out_of_range,
+    wanted_bytes,
 )
+from pipeline.fetch.intake import PIECE_BYTES, Intake, Memory
 from pipeline.fetch.policy import FetchPolicy, Resolver, system_resolver
 
-_PIECE_BYTES = 1 << 20
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TRANSIENT = frozenset({408, 425, 429})
 _PLAIN = "/%:@!$&'()*+,;=-._~?"
@@ -55,23 +57,29 @@ class HttpStore:
 
     def fetch(self, reference: MediaReference) -> Fetched:
         """One try, its redirects included."""
+        memory = Memory()
+        self.copy(reference, memory, self.limits)
+        return memory.fetched()
+
+    def copy(self, reference: MediaReference, sink: Sink, limits: FetchLimits) -> None:
+        """One try, its redirects included, in pieces."""
         try:
-            return self._follow(reference)
+            self._follow(reference, Intake(reference, sink, limits))
         except ValueError as error:
             # From the parsers of URLs, of host names (IDNA) and of headers.
             raise FetchFailedError(f"{reference.uri}: {type(error).__name__}: {error}") from error
 
-    def _follow(self, reference: MediaReference) -> Fetched:
+    def _follow(self, reference: MediaReference, intake: Intake) -> None:
         uri = reference.uri
         for _ in range(self.limits.max_redirects + 1):
-            answer = self._get(uri, reference)
-            if isinstance(answer, Fetched):
-                return answer
-            uri = urljoin(uri, answer)
+            target = self._get(uri, reference, intake)
+            if target is None:
+                return
+            uri = urljoin(uri, target)
         raise FetchFailedError(f"{reference.uri}: more than {self.limits.max_redirects} redirects, the last to {uri}")
 
-    def _get(self, uri: str, reference: MediaReference) -> Fetched | str:
-        """Content, or where it has moved."""
+    def _get(self, uri: str, reference: MediaReference, intake: Intake) -> str | None:
+        """Takes the content in, or gives where it has moved."""
         scheme = self.policy.check(uri)
         if scheme not in {"http", "https"}:
             raise ReferenceRefusedError(f"{uri}: a redirect out of HTTP")
@@ -86,19 +94,16 @@ class HttpStore:
             raise FetchFailedError(f"{uri}: {error}") from error
         except OSError as error:
             raise StoreUnavailableError(f"{uri}: {type(error).__name__}: {error}") from error
-        timer = threading.Timer(self.limits.total_timeout_s, _hang_up, [connected])
-        timer.daemon = True
-        timer.start()
         connection = http.client.HTTPConnection(host, port)
         connection.default_port = 443 if scheme == "https" else 80  # left out of the Host header
         connection.sock = connected  # given one, the connection never resolves or connects by itself
         try:
-            connection.request("GET", _target(parts), headers=_headers(reference))
-            return self._answer(connection.getresponse(), uri, reference)
+            with _hung_up_on(connected, intake):
+                connection.request("GET", _target(parts), headers=_headers(reference))
+                return _answer(connection.getresponse(), uri, reference, intake)
         except (OSError, http.client.HTTPException) as error:
             raise StoreUnavailableError(f"{uri}: {type(error).__name__}: {error}") from error
         finally:
-            timer.cancel()
             connection.close()
             connected.close()
 
@@ -132,33 +137,43 @@ class HttpStore:
                 return connected
         raise OSError("no address")
 
-    def _answer(self, response: http.client.HTTPResponse, uri: str, reference: MediaReference) -> Fetched | str:
-        if response.status in _REDIRECTS and (target := response.headers.get("Location")):
-            return target
-        if response.status not in {200, 206}:
-            raise _refusal(response.status, uri, reference)
-        if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise FetchFailedError(f"{uri}: sent as {response.headers['Content-Encoding']}, which was not asked for")
-        whole = response.status == 200
-        length = response.headers.get("Content-Length", "")
-        if length.isdecimal():
-            check_size(reference, int(length), self.limits)
-        version = check_version(reference, response.headers.get("ETag") or response.headers.get("Last-Modified"))
-        content = self._read(response, reference)
-        if whole and reference.byte_range is not None:
-            content = content[slice(*reference.byte_range)]
-        return fetched(check_range(reference, content), version, response.headers.get("Content-Type"))
 
-    def _read(self, response: http.client.HTTPResponse, reference: MediaReference) -> bytes:
-        pieces: list[bytes] = []
-        size = 0
-        while piece := response.read(_PIECE_BYTES):
-            size += len(piece)
-            check_size(reference, size, self.limits)
-            pieces.append(piece)
-        if response.length:  # it counts down to what Content-Length had promised and never came
-            raise http.client.IncompleteRead(b"", response.length)
-        return b"".join(pieces)
+def _answer(response: http.client.HTTPResponse, uri: str, reference: MediaReference, intake: Intake) -> str | None:
+    if response.status in _REDIRECTS and (target := response.headers.get("Location")):
+        return target
+    if response.status not in {200, 206}:
+        raise _refusal(response.status, uri, reference)
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        raise FetchFailedError(f"{uri}: sent as {response.headers['Content-Encoding']}, which was not asked for")
+    length = response.headers.get("Content-Length", "")
+    size = int(length) if length.isdecimal() else None
+    if size is not None:
+        check_size(reference, size, intake.limits)
+    # A server that knows no ranges sends all of it: what is not meant is left out here.
+    span = reference.byte_range if response.status == 200 else None
+    if size is not None and span is not None:
+        size = wanted_bytes(reference, size)
+    etag = response.headers.get("ETag")
+    version = check_version(reference, etag or response.headers.get("Last-Modified"))
+    certain = bool(version and etag) and not str(etag).startswith("W/")
+    if intake.begin(Head(version, certain, size, response.headers.get("Content-Type"))):
+        _read(response, intake, span)
+        intake.end()
+    return None
+
+
+def _read(response: http.client.HTTPResponse, intake: Intake, span: tuple[int, int] | None) -> None:
+    at = 0
+    while piece := response.read(PIECE_BYTES):
+        if span is None:
+            intake.write(piece)
+        elif wanted := piece[max(0, span[0] - at) : max(0, span[1] - at)]:
+            intake.write(wanted)
+        at += len(piece)
+        if span is not None and at >= span[1]:
+            return
+    if response.length:  # it counts down to what Content-Length had promised and never came
+        raise http.client.IncompleteRead(b"", response.length)
 
 
 @cache
@@ -166,10 +181,23 @@ def _tls() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
-def _hang_up(connected: socket.socket) -> None:
-    """From the timer: wakes whoever waits on the socket."""
-    with contextlib.suppress(OSError):  # it may have been closed in the same moment
-        connected.shutdown(socket.SHUT_RDWR)
+@contextlib.contextmanager
+def _hung_up_on(connected: socket.socket, intake: Intake) -> Generator[None]:
+    """When the try's time is over, whoever waits on the socket is woken, however slowly the answer trickles."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while (left_s := intake.left_s) > 0:
+            if done.wait(left_s):
+                return
+        with contextlib.suppress(OSError):  # it may have been closed in the same moment
+            connected.shutdown(socket.SHUT_RDWR)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
 
 
 def _split(uri: str) -> SplitResult:

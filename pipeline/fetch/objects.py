@@ -22,6 +22,8 @@ from operators.records import MediaReference
 from pipeline.fetch.base import (
     Fetched,
     FetchLimits,
+    Head,
+    Sink,
     check_range,
     check_size,
     check_version,
@@ -29,11 +31,15 @@ from pipeline.fetch.base import (
     out_of_range,
     wanted_bytes,
 )
+from pipeline.fetch.intake import PIECE_BYTES, Intake
 
 if TYPE_CHECKING:
+    import asyncio
+
     from s3fs import S3FileSystem
 
-_PIECE_BYTES = 1 << 20
+_BLOCK_BYTES = 8 << 20  # of one request, where a filesystem reads in blocks
+_VERSION_NAMES = ("ETag", "etag", "e_tag", "VersionId", "version_id", "generation", "md5Hash")
 # S3 answers these with 400 or 403, but a renewed credential or clock mends them: nothing is wrong with the object.
 _MENDS = frozenset({"ExpiredToken", "RequestTimeTooSkewed", "TokenRefreshRequired", "RequestTimeout", "SlowDown"})
 
@@ -67,23 +73,62 @@ class ObjectStore:
         except Exception as error:
             raise translated(error, reference) from error
 
+    def copy(self, reference: MediaReference, sink: Sink, limits: FetchLimits) -> None:
+        """One try, in pieces."""
+        try:
+            self._copy(reference, Intake(reference, sink, limits))
+        except MediatokError:
+            raise
+        except Exception as error:
+            raise translated(error, reference) from error
+
     def _fetch(self, reference: MediaReference) -> Fetched:
         filesystem = self._made()
         path: str = filesystem._strip_protocol(reference.uri)
-        info = self._info(filesystem, path)
-        if info.get("type") == "directory":
-            raise NotFoundError(f"{reference.uri}: is a folder")
-        size = info.get("size")
-        if size is None:
-            raise FetchFailedError(f"{reference.uri}: the store does not tell its size")
-        check_size(reference, wanted_bytes(reference, int(size)), self.limits)
-        version = check_version(reference, *_versions(info))
-        start, end = reference.byte_range or (0, int(size))
-        content: bytes = filesystem.cat_file(path, start=start, end=min(end, int(size)))
+        size, head = self._look(filesystem, path, reference, self.limits)
+        start, end = reference.byte_range or (0, size)
+        content: bytes = filesystem.cat_file(path, start=start, end=min(end, size))
         check_size(reference, len(content), self.limits)
         if reference.version is not None:
             check_version(reference, *_versions(self._info(filesystem, path)))
-        return fetched(check_range(reference, content), version, info.get("ContentType") or info.get("contentType"))
+        return fetched(check_range(reference, content), head.version, head.content_type)
+
+    def _copy(self, reference: MediaReference, intake: Intake) -> None:
+        filesystem = self._made()
+        path: str = filesystem._strip_protocol(reference.uri)
+        _, head = self._look(filesystem, path, reference, intake.limits)
+        if not intake.begin(head):
+            return
+        left = head.size_bytes or 0
+        with filesystem.open(path, "rb", block_size=_BLOCK_BYTES) as file:
+            file.seek(reference.byte_range[0] if reference.byte_range else 0)
+            while left > 0 and (piece := file.read(min(PIECE_BYTES, left))):
+                intake.write(piece)
+                left -= len(piece)
+        # It came by many requests: only if it is the same before and after are they of one content.
+        if self._look(filesystem, path, reference, intake.limits)[1].version != head.version:
+            raise StoreUnavailableError(f"{reference.uri}: was written to while it was read")
+        intake.end()
+
+    def _look(
+        self,
+        filesystem: Any,  # noqa: ANN401
+        path: str,
+        reference: MediaReference,
+        limits: FetchLimits,
+    ) -> tuple[int, Head]:
+        """The object's size in bytes, and what is known of the part that is meant."""
+        info = self._info(filesystem, path)
+        if info.get("type") == "directory":
+            raise NotFoundError(f"{reference.uri}: is a folder")
+        if info.get("size") is None:
+            raise FetchFailedError(f"{reference.uri}: the store does not tell its size")
+        size = int(info["size"])
+        wanted = wanted_bytes(reference, size)
+        check_size(reference, wanted, limits)
+        version = check_version(reference, *_versions(info))
+        certain = any(info.get(name) for name in _VERSION_NAMES)
+        return size, Head(version, certain, wanted, info.get("ContentType") or info.get("contentType"))
 
     def _info(self, filesystem: Any, path: str) -> Mapping[str, Any]:  # noqa: ANN401
         filesystem.invalidate_cache()
@@ -113,50 +158,100 @@ class S3Store(ObjectStore):
         return filesystem
 
     def _fetch(self, reference: MediaReference) -> Fetched:
+        filesystem, bucket, key = self._place(reference)
+        run = cast("Callable[..., tuple[bytes, Head]]", sync)  # annotated as if it gave nothing
+        # The loop's one thread serves all fetches: what takes time, such as hashing, is done in this one.
+        content, head = run(
+            filesystem.loop,
+            _whole,
+            filesystem,
+            bucket,
+            key,
+            reference,
+            self.limits,
+            timeout=self.limits.total_timeout_s,
+        )
+        return fetched(check_range(reference, content), head.version, head.content_type)
+
+    def _copy(self, reference: MediaReference, intake: Intake) -> None:
+        filesystem, bucket, key = self._place(reference)
+        loop = cast("asyncio.AbstractEventLoop", filesystem.loop)
+        run = cast("Callable[..., Any]", sync)
+
+        def waited(call: Callable[..., Any], *args: Any) -> Any:  # noqa: ANN401
+            return run(loop, call, *args, timeout=max(intake.left_s, 0.001))  # 0 would mean for ever
+
+        head, body = waited(_opened, filesystem, bucket, key, reference, intake.limits)
+        try:
+            if intake.begin(head):
+                # Pulled from here, so that disks and hashes never keep the loop waiting.
+                while piece := waited(_piece, body):
+                    intake.write(piece)
+                intake.end()
+        finally:
+            loop.call_soon_threadsafe(body.close)
+
+    def _place(self, reference: MediaReference) -> tuple[AsyncFileSystem, str, str]:
         bucket, _, key = reference.uri.removeprefix(f"{self.scheme}://").partition("/")
         if not bucket or not key:
             raise ReferenceMalformedError(f"uri: {reference.uri!r} names no bucket and key")
-        filesystem = cast("AsyncFileSystem", self._made())
-        run = cast("Callable[..., tuple[bytes, str, str | None]]", sync)  # annotated as if it gave nothing
-        # The loop's one thread serves all fetches: what takes time, such as hashing, is done in this one.
-        content, version, content_type = run(
-            filesystem.loop, self._get, filesystem, bucket, key, reference, timeout=self.limits.total_timeout_s
-        )
-        return fetched(check_range(reference, content), version, content_type)
+        return cast("AsyncFileSystem", self._made()), bucket, key
 
-    async def _get(
-        self, filesystem: S3FileSystem, bucket: str, key: str, reference: MediaReference
-    ) -> tuple[bytes, str, str | None]:
-        part: dict[str, str] = {}
-        if reference.byte_range is not None:
-            part["Range"] = f"bytes={reference.byte_range[0]}-{reference.byte_range[1] - 1}"
-        # s3fs has no public call that gives an answer's headers together with its body.
-        call: Any = filesystem._call_s3  # pyright: ignore[reportPrivateUsage]
-        answer: dict[str, Any] = await call("get_object", Bucket=bucket, Key=key, **part)
-        body: Any = answer["Body"]
-        try:
-            check_size(reference, int(answer["ContentLength"]), self.limits)
-            version = check_version(reference, answer.get("ETag"), answer.get("VersionId"))
-            pieces: list[bytes] = []
-            size = 0
-            async for piece in _pieces(body):
-                size += len(piece)
-                check_size(reference, size, self.limits)
-                pieces.append(piece)
-        finally:
-            body.close()
-        return b"".join(pieces), version, answer.get("ContentType")
+
+async def _opened(
+    filesystem: S3FileSystem, bucket: str, key: str, reference: MediaReference, limits: FetchLimits
+) -> tuple[Head, Any]:
+    """An answer whose headers are what the message means, and its body, unread."""
+    part: dict[str, str] = {}
+    if reference.byte_range is not None:
+        part["Range"] = f"bytes={reference.byte_range[0]}-{reference.byte_range[1] - 1}"
+    # s3fs has no public call that gives an answer's headers together with its body.
+    call: Any = filesystem._call_s3  # pyright: ignore[reportPrivateUsage]
+    answer: dict[str, Any] = await call("get_object", Bucket=bucket, Key=key, **part)
+    try:
+        size = int(answer["ContentLength"])
+        check_size(reference, size, limits)
+        version = check_version(reference, answer.get("ETag"), answer.get("VersionId"))
+        return Head(version, bool(version), size, answer.get("ContentType")), answer["Body"]
+    except BaseException:
+        answer["Body"].close()
+        raise
+
+
+async def _whole(
+    filesystem: S3FileSystem, bucket: str, key: str, reference: MediaReference, limits: FetchLimits
+) -> tuple[bytes, Head]:
+    head, body = await _opened(filesystem, bucket, key, reference, limits)
+    try:
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in _pieces(body):
+            size += len(piece)
+            check_size(reference, size, limits)
+            pieces.append(piece)
+    finally:
+        body.close()
+    return b"".join(pieces), head
+
+
+async def _piece(body: Any) -> bytes:  # noqa: ANN401
+    """As much as `PIECE_BYTES`, less only at the end: the hop between threads is paid once for it."""
+    pieces: list[bytes] = []
+    size = 0
+    while size < PIECE_BYTES and (piece := await body.read(PIECE_BYTES - size)):
+        pieces.append(piece)
+        size += len(piece)
+    return b"".join(pieces)
 
 
 async def _pieces(body: Any) -> AsyncIterator[bytes]:  # noqa: ANN401
-    while piece := await body.read(_PIECE_BYTES):
+    while piece := await body.read(PIECE_BYTES):
         yield piece
 
 
 def _versions(info: Mapping[str, Any]) -> list[str]:
     """What the various filesystems call an etag, version id or generation; else their time of change."""
-    names = ("ETag", "etag", "e_tag", "VersionId", "version_id", "generation", "md5Hash")
-    found = [str(info[name]) for name in names if info.get(name)]
+    found = [str(info[name]) for name in _VERSION_NAMES if info.get(name)]
     if not found:
         changed = info.get("mtime") or info.get("LastModified") or info.get("created")
         found = [f"{changed}-{info.get('size')}"] if changed else []

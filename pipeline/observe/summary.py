@@ -31,6 +31,7 @@ class ProductSummary:
         raw_bytes: of the windows that were tokenized (pixels × 3, samples, UTF-8).
         stored_bytes: of the shards.
         pixels: of those windows; 0 for media without.
+        media_s: seconds of sound or film in them; 0.0 for media without a clock.
     """
 
     product: str
@@ -46,6 +47,7 @@ class ProductSummary:
     raw_bytes: int
     stored_bytes: int
     pixels: int = 0
+    media_s: float = 0.0
 
     @property
     def missing(self) -> int:
@@ -64,8 +66,13 @@ class ProductSummary:
 
     @property
     def bits_per_pixel(self) -> float | None:
-        """Stored; None for media without pixels."""
-        return 8 * self.stored_bytes / self.pixels if self.pixels else None
+        """Stored; None for media without pixels, and for films."""
+        return 8 * self.stored_bytes / self.pixels if self.pixels and not self.media_s else None
+
+    @property
+    def bits_hz(self) -> float | None:
+        """Stored for each second of sound or film; None for media without a clock."""
+        return 8 * self.stored_bytes / self.media_s if self.media_s else None
 
 
 def render_summary(products: Sequence[ProductSummary], lake: str) -> RenderableType:
@@ -114,7 +121,7 @@ def results_table(products: Sequence[ProductSummary], show: _Show) -> Table:
     letters = "dead letters" if show.wide else "letters"
     ratio = "compression" if show.wide else "ratio"
     table = plain_table(
-        "product", references, "rows", "tokens", "tokens/s", letters, *(["stored"] * show.wide), ratio, "bits/px"
+        "product", references, "rows", "tokens", "tokens/s", letters, *(["stored"] * show.wide), ratio, "bits"
     )
     for each in products:
         table.add_row(
@@ -126,9 +133,16 @@ def results_table(products: Sequence[ProductSummary], show: _Show) -> Table:
             Text(show.count(each.letters), style="red" if each.letters else ""),
             *([units.size(each.stored_bytes)] * show.wide),
             "–" if each.compression is None else f"{units.rate(each.compression)}×",
-            "–" if each.bits_per_pixel is None else units.rate(each.bits_per_pixel),
+            _bits(each),
         )
     return table
+
+
+def _bits(each: ProductSummary) -> str:
+    """Stored, for each pixel or second."""
+    if each.bits_per_pixel is not None:
+        return f"{units.rate(each.bits_per_pixel)}/px"
+    return "–" if each.bits_hz is None else f"{units.rate(each.bits_hz / 1000)}k/s"
 
 
 def balance_table(products: Sequence[ProductSummary], show: _Show) -> Table:

@@ -7,38 +7,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
-import numpy.typing as npt
-
-from operators.decode import Cursor, Decoder, ImageDecoder, ImageLimits, OnDamage, TextDecoder
-from operators.errors import ConfigError, Disposition, EmptyMediaError, MediatokError
-from operators.records import (
-    ContentFacts,
-    EmptyReason,
-    Failure,
-    MediaReference,
-    Modality,
-    WindowBatch,
-    WindowMeta,
+from operators.decode import (
+    AudioDecoder,
+    AvLimits,
+    Cursor,
+    Decoder,
+    FilmSettings,
+    ImageDecoder,
+    ImageLimits,
+    OnDamage,
+    TextDecoder,
+    VideoDecoder,
 )
-from operators.window import ImageView, View, parse_view
-from pipeline.fetch import Fetched, Fetcher
+from operators.errors import ConfigError, Disposition, EmptyMediaError, MediatokError
+from operators.records import ContentFacts, EmptyReason, Failure, MediaReference, Modality, WindowBatch, WindowMeta
+from operators.window import AudioView, ClipView, ImageView, View, parse_view
 from pipeline.refs import PROBE_BYTES, Unrecognised, probe
+from pipeline.runtime.contents import Content, Contents, Work
 
 
-class Work(Protocol):
-    """What is leased: an item, and where in it to go on."""
+@dataclass(frozen=True, slots=True)
+class DecodeSettings:
+    """How a lane decodes.
 
-    @property
-    def reference(self) -> MediaReference:
-        """The item."""
-        ...
+    Attributes:
+        image: limits of images; `av`: of sound and films.
+        on_damage: what to do with files that end too early.
+        threads: that a video decoder may use.
+    """
 
-    @property
-    def cursor(self) -> Cursor | None:
-        """From this item's last report; None: its start."""
-        ...
+    image: ImageLimits = ImageLimits()
+    av: AvLimits = AvLimits()
+    on_damage: OnDamage = OnDamage.REFUSE
+    threads: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +89,15 @@ class ItemReport:
     Attributes:
         facts: of its content; None where nothing was fetched.
         cuts: by view; one for each view of the lane, unless it `ended`.
-        cursor: where the next lease goes on; None: this was all.
+        cursor: where the next lease goes on; None: this was all of its range.
+        forks: where further ranges begin.
         ended: why there are no windows.
     """
 
     facts: ContentFacts | None = None
     cuts: Mapping[str, Cut] = field(default_factory=dict[str, Cut])
     cursor: Cursor | None = None
+    forks: tuple[Cursor, ...] = ()
     ended: Failed | EmptyReason | NotMine | None = None
 
 
@@ -100,87 +105,81 @@ class Preparer:
     """Prepares the windows of one lane's products. One decode feeds all views."""
 
     def __init__(
-        self,
-        fetcher: Fetcher,
-        modality: Modality,
-        views: Sequence[str],
-        limits: ImageLimits | None = None,
-        on_damage: OnDamage = OnDamage.REFUSE,
-        concurrency: int | None = None,
+        self, contents: Contents, modality: Modality, views: Sequence[str], settings: DecodeSettings | None = None
     ) -> None:
         """Set up.
 
         Args:
-            fetcher: gives content.
+            contents: gives them: in memory for images and texts, on disk for sound and films.
             modality: the lane's.
             views: keys of the views that the lane's tokenizers take.
-            limits: on images.
-            on_damage: what to do with files that end too early.
-            concurrency: fetches at a time; 1: no threads at all.
+            settings: limits and the like.
 
         Raises:
             ConfigError: a view is unknown, or not of this modality.
         """
         self.modality = modality
-        self._fetcher = fetcher
-        self._concurrency = concurrency
+        self._contents = contents
         self._views: dict[str, View[Any]] = {key: parse_view(key) for key in views}
         if not self._views:
             raise ConfigError(f"the {modality.value} lane has no views")
         for key, view in self._views.items():
             if view.modality is not modality:
                 raise ConfigError(f"view {key!r} is of {view.modality.value}, the lane of {modality.value}")
-        self._decoder = _decoder(modality, list(self._views.values()), limits or ImageLimits(), on_damage)
+        self._decoder = decoder_for(modality, list(self._views.values()), settings or DecodeSettings())
 
     def prepare(self, leases: Sequence[Work]) -> tuple[list[ItemReport], dict[str, WindowBatch]]:
         """A report a lease, in order, and a batch a view.
 
         Later items are fetched while earlier ones are decoded.
         """
-        arrays: dict[str, list[npt.NDArray[Any]]] = {key: [] for key in self._views}
-        contents = self._fetcher.stream([lease.reference for lease in leases], self._concurrency)
+        arrays: dict[str, list[Any]] = {key: [] for key in self._views}
+        contents = self._contents.each(leases)
         reports = [self._item(lease, content, arrays) for lease, content in zip(leases, contents, strict=True)]
         return reports, {key: view.stack(arrays[key]) for key, view in self._views.items()}
 
-    def _item(
-        self, lease: Work, content: Fetched | MediatokError, arrays: Mapping[str, list[npt.NDArray[Any]]]
-    ) -> ItemReport:
+    def _item(self, lease: Work, content: Content | MediatokError, arrays: Mapping[str, list[Any]]) -> ItemReport:
         if isinstance(content, MediatokError):
             return ItemReport(ended=_failed(content, lease.reference))
         try:
-            other = self._elsewhere(lease.reference, content.content)
+            other = self._elsewhere(lease, content)
             if other is not None:
                 return ItemReport(content.facts, ended=NotMine(other))
-            segment = self._decoder.decode(content.content, content.facts, lease.cursor)
+            segment = self._decoder.decode(content.body, content.facts, lease.cursor)
             cut = {key: view.windows(segment.decoded) for key, view in self._views.items()}
         except MediatokError as error:
             return ItemReport(content.facts, ended=_failed(error, lease.reference))
-        if segment.cursor is None and lease.cursor is None and not any(cut.values()):
+        if segment.cursor is None and lease.cursor is None and not segment.forks and not any(cut.values()):
             return ItemReport(content.facts, ended=EmptyReason.NO_TOKENS)
         cuts: dict[str, Cut] = {}
         for key, windows in cut.items():
             cuts[key] = Cut(len(arrays[key]), tuple(meta for meta, _ in windows))
             arrays[key].extend(array for _, array in windows)
-        return ItemReport(content.facts, cuts, segment.cursor)
+        return ItemReport(content.facts, cuts, segment.cursor, segment.forks)
 
-    def _elsewhere(self, reference: MediaReference, content: bytes) -> Modality | Unrecognised | None:
+    def _elsewhere(self, lease: Work, content: Content) -> Modality | Unrecognised | None:
         """What an item is that is not this lane's."""
-        modality = reference.modality
-        if modality is None:
-            found = probe(content[:PROBE_BYTES])
+        modality = lease.reference.modality
+        if modality is None and lease.cursor is None:
+            found = probe(content.first(PROBE_BYTES))
             if found is Unrecognised.NO_CONTENT:
                 raise EmptyMediaError("0 bytes, and nothing else says what it is")
             modality = found
-        return None if modality is self.modality else modality
+        return None if modality in {None, self.modality} else modality
 
 
-def _decoder(modality: Modality, views: Sequence[View[Any]], limits: ImageLimits, on_damage: OnDamage) -> Decoder[Any]:
+def decoder_for(modality: Modality, views: Sequence[View[Any]], settings: DecodeSettings) -> Decoder[Any, Any]:
+    """The decoder that feeds views of one modality."""
     if modality is Modality.IMAGE:
         sizes = tuple((view.height, view.width) for view in views if isinstance(view, ImageView))
-        return ImageDecoder(sizes, limits, on_damage)
+        return ImageDecoder(sizes, settings.image, settings.on_damage)
     if modality is Modality.TEXT:
         return TextDecoder()
-    raise ConfigError(f"no decoder for {modality.value}")
+    if modality is Modality.AUDIO:
+        forms = tuple(view.form for view in views if isinstance(view, AudioView))
+        return AudioDecoder(forms, settings.av, settings.on_damage)
+    clips = tuple(view.form for view in views if isinstance(view, ClipView))
+    return VideoDecoder(clips, FilmSettings(settings.av, settings.on_damage, settings.threads))
 
 
 def _failed(error: MediatokError, reference: MediaReference) -> Failed:

@@ -11,18 +11,20 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from operators.decode import ImageLimits, OnDamage
+from operators.decode import AvLimits, ImageLimits, OnDamage
 from operators.errors import Disposition, InvariantError, MediatokError, TokenizeFailedError
 from operators.records import EmptyReason, Failure, Modality, TokenBatch, VoidReason, WindowBatch
 from operators.tokenize import registry
 from operators.tokenize.base import Tokenizer
 from pipeline.config import FetchConfig
-from pipeline.fetch import Fetcher, FetchLimits, FetchPolicy
+from pipeline.fetch import Fetcher, FetchLimits, FetchPolicy, MediaFiles
 from pipeline.flow.calls import Lease, PreparedItem, RowSpan
 from pipeline.flow.prepare_stage import PREPARE
-from pipeline.runtime.prepare import Failed, ItemReport, NotMine, Preparer
+from pipeline.runtime.contents import Contents, InMemory, OnDisk
+from pipeline.runtime.prepare import DecodeSettings, Failed, ItemReport, NotMine, Preparer
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class WorkerSpec:
         views: keys of the views that prepare cuts, in the order in which its batches are returned.
         tokenizers: by product key, the registry's name and options.
         storage: fsspec's options by scheme, secrets resolved.
+        media_dir: folder of its node for sound and films while they are worked on.
         threads: that torch may use.
         gpus: its share; 0 hides all devices from it.
     """
@@ -45,6 +48,7 @@ class WorkerSpec:
     tokenizers: Mapping[str, tuple[str, Mapping[str, Any]]]
     fetch: FetchConfig
     storage: Mapping[str, Mapping[str, Any]]
+    media_dir: str
     on_damage: str
     threads: int
     gpus: float
@@ -141,7 +145,9 @@ class StageWorker:
             return PrepareAnswer(_report(error, "prepare.failed", started_s)), nothing
         ordered = tuple(batches.get(view) for view in self._spec.views)
         sizes_bytes = tuple(0 if batch is None else batch.size_bytes for batch in ordered)
-        fetched_bytes = sum(item.facts.size_bytes for item in items if item.facts is not None)
+        # Once an item: its further segments and ranges read the same content.
+        firsts = (item for lease, item in zip(leases, items, strict=True) if lease.cursor is None)
+        fetched_bytes = sum(item.facts.size_bytes for item in firsts if item.facts is not None)
         report = CallReport(time.perf_counter() - started_s)
         return PrepareAnswer(report, items, sizes_bytes, fetched_bytes), ordered
 
@@ -172,8 +178,15 @@ def make_preparer(spec: WorkerSpec, concurrency: int | None = None) -> Preparer:
         ),
         spec.storage,
     )
-    limits = ImageLimits(max_pixels=fetch.max_pixels)
-    return Preparer(fetcher, spec.modality, spec.views, limits, OnDamage(spec.on_damage), concurrency)
+    contents: Contents = InMemory(fetcher, concurrency)
+    if spec.modality in {Modality.AUDIO, Modality.VIDEO}:
+        limit_bytes, most_bytes = fetch.disk_bytes, fetch.max_file_bytes
+        contents = OnDisk(
+            MediaFiles(fetcher, Path(spec.media_dir), limit_bytes=limit_bytes, max_object_bytes=most_bytes)
+        )
+    limits = AvLimits(fetch.max_streams, fetch.max_duration_s, fetch.max_channels, fetch.max_pixels)
+    settings = DecodeSettings(ImageLimits(fetch.max_pixels), limits, OnDamage(spec.on_damage), spec.threads)
+    return Preparer(contents, spec.modality, spec.views, settings)
 
 
 def _prepared(report: ItemReport) -> PreparedItem:
@@ -188,7 +201,7 @@ def _prepared(report: ItemReport) -> PreparedItem:
             return PreparedItem(report.facts, ended=report.ended)
         case None:
             rows = {view: RowSpan(cut.row, cut.windows) for view, cut in report.cuts.items()}
-            return PreparedItem(report.facts, rows, report.cursor)
+            return PreparedItem(report.facts, rows, report.cursor, report.forks)
 
 
 def _report(error: Exception, code: str, started_s: float) -> CallReport:

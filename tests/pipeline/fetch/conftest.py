@@ -1,12 +1,16 @@
-"""A web server on loopback whose answers a test scripts. Nothing else is ever contacted."""
+"""A web server on loopback whose answers a test scripts, and an S3 server. Nothing else is ever contacted."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
+import boto3
 import pytest
+from moto.server import ThreadedMotoServer
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
 
@@ -41,7 +45,8 @@ class Web:
             for name, value in ({"Content-Length": str(len(body))} | given).items():
                 handler.send_header(name, value)
             handler.end_headers()
-            handler.wfile.write(body)
+            with contextlib.suppress(OSError):  # whoever has seen enough hangs up
+                handler.wfile.write(body)
 
         self.answers[path] = answer
 
@@ -54,3 +59,21 @@ def web() -> Iterator[Web]:
     yield web
     web.server.shutdown()
     web.server.server_close()
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def s3(endpoint: str) -> Any:
+    client = boto3.client(
+        "s3", endpoint_url=endpoint, aws_access_key_id="a", aws_secret_access_key="b", region_name="us-east-1"
+    )
+    client.create_bucket(Bucket="media")
+    return client

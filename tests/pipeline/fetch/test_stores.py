@@ -2,14 +2,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
 
 from operators.errors import (
     DeniedError,
@@ -30,24 +27,6 @@ POLICY = FetchPolicy(schemes=frozenset({"s3", "file", "memory"}), places=("s3://
 
 def reference(uri: str, **fields: Any) -> MediaReference:
     return MediaReference(uri, Origin("t", 0, 0, 0), **fields)
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def s3(endpoint: str) -> Any:
-    client = boto3.client(
-        "s3", endpoint_url=endpoint, aws_access_key_id="a", aws_secret_access_key="b", region_name="us-east-1"
-    )
-    client.create_bucket(Bucket="media")
-    return client
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from operators.clips import clips_of
 from operators.errors import TokenizeFailedError
 from operators.records import Modality, TokenBatch, TokenSequence, WindowBatch
 from operators.tokenize.base import TokenKind, TokenSpec
@@ -95,3 +96,27 @@ class Letters(Pretend):
 
 class Other(Letters):
     """Another fingerprint."""
+
+
+class Loudness(Pretend):
+    """10 s of sound -> 1 token."""
+
+    def __init__(self, options: PretendOptions) -> None:
+        spec = TokenSpec(TokenKind.CODES, Modality.AUDIO, "pcm:8000:mono:80000+0", ("t",), (1001,), "uint16")
+        super().__init__(spec, options)
+
+    def tokenize(self, batch: WindowBatch) -> TokenBatch:
+        loud = [np.asarray([min(1.0, float(np.abs(batch[index]).mean())) * 1000]) for index in range(len(batch))]
+        return TokenBatch.ragged(loud, "uint16")
+
+
+class Scenes(Pretend):
+    """10 s of film -> 3 tokens: pictures, samples, subtitles."""
+
+    def __init__(self, options: PretendOptions) -> None:
+        view = "clip:10s:1fps:16x16:8000-mono+0:text"
+        super().__init__(TokenSpec(TokenKind.CODES, Modality.VIDEO, view, ("t",), (80_001,), "uint32"), options)
+
+    def tokenize(self, batch: WindowBatch) -> TokenBatch:
+        counts = [[len(clip.frames), len(clip.sound), len(clip.cues)] for clip in clips_of(batch)]
+        return TokenBatch.dense(np.asarray(counts, np.uint32))

@@ -21,7 +21,8 @@ from operators.records import EmptyReason, Failure, MediaReference, Modality, Or
 from pipeline.fetch import Fetcher, FetchLimits, FetchPolicy
 from pipeline.records import Message
 from pipeline.refs import Unrecognised, parse
-from pipeline.runtime.prepare import Cut, Failed, ItemReport, NotMine, Preparer
+from pipeline.runtime.contents import InMemory
+from pipeline.runtime.prepare import Cut, DecodeSettings, Failed, ItemReport, NotMine, Preparer
 
 PHOTOS = Path(skimage.__file__).parent / "data"
 
@@ -30,6 +31,7 @@ PHOTOS = Path(skimage.__file__).parent / "data"
 class Lease:
     reference: MediaReference
     cursor: Any = None
+    facts: Any = None
 
 
 class Shelf:
@@ -96,12 +98,14 @@ def fetcher(shelf: Shelf) -> Fetcher:
     return Fetcher(limits, Public(roots=(str(shelf.folder), str(PHOTOS))), resolver=resolver)
 
 
-def images(shelf: Shelf, views: tuple[str, ...] = ("rgb8:32x48:cover",), **options: Any) -> Preparer:
-    return Preparer(fetcher(shelf), Modality.IMAGE, views, **options)
+def images(
+    shelf: Shelf, views: tuple[str, ...] = ("rgb8:32x48:cover",), concurrency: int | None = None, **settings: Any
+) -> Preparer:
+    return Preparer(InMemory(fetcher(shelf), concurrency), Modality.IMAGE, views, DecodeSettings(**settings))
 
 
 def texts(shelf: Shelf, views: tuple[str, ...] = ("utf8:8",)) -> Preparer:
-    return Preparer(fetcher(shelf), Modality.TEXT, views)
+    return Preparer(InMemory(fetcher(shelf)), Modality.TEXT, views)
 
 
 def lease(uri: str, item: int = 0, **fields: Any) -> Lease:
@@ -117,7 +121,7 @@ def png(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 def test_photographs_become_rows_of_a_batch_a_view() -> None:
     views = ("rgb8:32x32:cover", "rgb8:64x96:stretch")
     names = ["astronaut.png", "rocket.jpg", "coffee.png"]
-    preparer = Preparer(Fetcher(policy=FetchPolicy(roots=(str(PHOTOS),))), Modality.IMAGE, views)
+    preparer = Preparer(InMemory(Fetcher(policy=FetchPolicy(roots=(str(PHOTOS),)))), Modality.IMAGE, views)
     reports, batches = preparer.prepare([lease(str(PHOTOS / name)) for name in names])
     assert [report.ended for report in reports] == [None, None, None]
     assert set(batches) == set(views)
@@ -135,8 +139,8 @@ def test_a_views_windows_do_not_depend_on_the_views_beside_it() -> None:
     key = "rgb8:100x100:cover"
     made = Fetcher(policy=FetchPolicy(roots=(str(PHOTOS),)))
     leases = [lease(str(PHOTOS / name)) for name in ("retina.jpg", "rocket.jpg", "coffee.png")]
-    alone = Preparer(made, Modality.IMAGE, [key]).prepare(leases)[1][key]
-    beside = Preparer(made, Modality.IMAGE, ["rgb8:900x900:cover", key, "rgb8:16x16:cover"]).prepare(leases)[1][key]
+    alone = Preparer(InMemory(made), Modality.IMAGE, [key]).prepare(leases)[1][key]
+    beside = Preparer(InMemory(made), Modality.IMAGE, ["rgb8:900x900:cover", key, "rgb8:16x16:cover"]).prepare(leases)[1][key]
     assert np.array_equal(alone.data, beside.data)
 
 
@@ -187,7 +191,7 @@ def test_trouble_of_a_store_is_transient(shelf: Shelf) -> None:
 )
 def test_views_must_fit_the_lane(modality: Modality, views: list[str]) -> None:
     with pytest.raises(ConfigError):
-        Preparer(Fetcher(), modality, views)
+        Preparer(InMemory(Fetcher()), modality, views)
 
 
 def bomb() -> bytes:
@@ -303,7 +307,7 @@ def test_damage_is_kept_on_demand_and_marked(shelf: Shelf) -> None:
 
 
 def test_the_lanes_limit_on_pixels_holds(shelf: Shelf) -> None:
-    small = images(shelf, limits=ImageLimits(max_pixels=63))
+    small = images(shelf, image=ImageLimits(max_pixels=63))
     [report], _ = small.prepare([lease(shelf.put("a.png", png(Image.new("RGB", (8, 8)))))])
     assert isinstance(report.ended, Failed)
     assert report.ended.failure.code == "decode.limit"

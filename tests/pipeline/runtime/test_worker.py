@@ -25,7 +25,7 @@ def worker() -> StageWorker:
     tokenizers = {"letters": ("tests.pipeline.runtime.pretend:Letters", {})}
     stages = ("prepare", "letters")
     return StageWorker(
-        WorkerSpec("text", Modality.TEXT, stages, (VIEW,), tokenizers, FetchConfig(), {}, "refuse", 1, 0.0)
+        WorkerSpec("text", Modality.TEXT, stages, (VIEW,), tokenizers, FetchConfig(), {}, "", "refuse", 1, 0.0)
     )
 
 
