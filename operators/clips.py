@@ -27,7 +27,7 @@ class Cue:
 
     Attributes:
         t0, t1: half-open, in ticks of `operators.forms.CLOCK_HZ`.
-        text: plain, without markup; lines end with "\\n".
+        text: plain, without markup; its lines are kept.
         language: as the container states it, e.g. "eng"; None where it does not.
     """
 

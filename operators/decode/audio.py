@@ -17,9 +17,9 @@ from operators.decode.base import Cursor, OnDamage, Segment
 from operators.decode.damage import cut_short, promised_samples
 from operators.decode.demux import AvLimits
 from operators.decode.kept import Kept
+from operators.decode.mixing import Samples
 from operators.decode.pcm import PcmCutter, PcmSpan
 from operators.decode.sound_track import SoundTrack
-from operators.decode.mixing import Samples
 from operators.errors import TruncatedError
 from operators.forms import PcmForm
 from operators.records import ContentFacts

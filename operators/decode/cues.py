@@ -11,7 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
+from av.error import FFmpegError
 
 from operators.clips import Cue
 from operators.decode.demux import AvLimits, Demuxer, raw_time_s
@@ -76,7 +76,7 @@ def _readable(demuxer: Demuxer, stream: Any, pace: Any | None) -> Any:  # noqa: 
     while True:
         try:
             packet = next(packets, None)
-        except av.FFmpegError:
+        except FFmpegError:
             return
         if packet is None:
             return
@@ -86,7 +86,7 @@ def _readable(demuxer: Demuxer, stream: Any, pace: Any | None) -> Any:  # noqa: 
 def _cues(packet: Any, t_s: Fraction, language: str | None) -> list[Cue]:  # noqa: ANN401
     try:
         subtitles = packet.decode()
-    except av.FFmpegError:
+    except FFmpegError:
         return []  # one that can't be read is none
     length_s = raw_time_s(packet.duration, packet.time_base) or Fraction(_UNTIMED_S)
     texts = [text for subtitle in subtitles if (text := _text(subtitle))]

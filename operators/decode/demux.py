@@ -16,6 +16,7 @@ from typing import Any
 import av
 import av.container
 import av.stream
+from av.error import FFmpegError
 
 from operators.errors import EmptyMediaError, MediaLimitError, NoStreamError, NotMediaError
 
@@ -118,7 +119,7 @@ class Demuxer:
         """To the last keyframe at or before this time of the stream's own timestamps; False where it can't be done."""
         try:
             self._container.seek(int(raw_s / stream.time_base), stream=stream, backward=True)
-        except av.FFmpegError:
+        except FFmpegError:
             return False
         return True
 
@@ -128,7 +129,7 @@ class Demuxer:
         All others are skipped by the demuxer, where it can without reading them.
 
         Raises:
-            av.FFmpegError: from the demuxer, where the file is damaged.
+            av.error.FFmpegError: from the demuxer, where the file is damaged.
         """
         for stream in self._container.streams:
             kept = any(stream.index == wanted.index for wanted in streams)
@@ -154,7 +155,7 @@ class Demuxer:
                 metadata_errors="replace",
                 io_open=self._refuse,
             )
-        except (av.FFmpegError, ValueError) as error:
+        except (FFmpegError, ValueError) as error:
             self.check_refused()
             raise NotMediaError(f"no container of sound or film that is read: {decode_error(error)}") from error
 

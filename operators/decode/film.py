@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -33,7 +33,7 @@ class FilmSettings:
         threads: that the video decoder may use.
     """
 
-    limits: AvLimits = AvLimits()
+    limits: AvLimits = field(default_factory=AvLimits)
     on_damage: OnDamage = OnDamage.REFUSE
     threads: int = 1
 

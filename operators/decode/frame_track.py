@@ -71,9 +71,7 @@ class FrameTrack:
             self.end_s = Fraction(0)
             self._origin = self._last_raw_s = Fraction(0)
             self._frames = self._decoded()
-            self._pending: Any = next(self._frames, None)
-            if self._pending is None:
-                raise EmptyMediaError("a video stream without a frame")
+            self._pending: Any = self._first()
             self.first_s = raw_time_s(self._pending.pts, self._pending.time_base) or Fraction(0)
             self._last_raw_s = self.first_s
             self.height, self.width = self._upright_size(self._pending)
@@ -131,6 +129,12 @@ class FrameTrack:
                 raise MediaLimitError(f"longer than the {self._limits.max_duration_s:.0f} s that are allowed")
             self.end_s = max(self.end_s, t_s + self._length_s(frame))
             yield Shown(t_s, frame)
+
+    def _first(self) -> Any:  # noqa: ANN401  an av.VideoFrame
+        first = next(self._frames, None)
+        if first is None:
+            raise EmptyMediaError("a video stream without a frame")
+        return first
 
     def picture(self, frame: Any) -> Pixels:  # noqa: ANN401
         """`[h, w, 3]` uint8, sRGB, upright, with square pixels."""

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
 
-import av
+from av.error import EOFError as EndOfFileError
+from av.error import FFmpegError
 
 from operators.decode.base import OnDamage
 from operators.decode.demux import Demuxer, decode_error
@@ -14,7 +15,11 @@ from operators.errors import DecodeFailedError, TruncatedError
 
 
 def frames_of(
-    demuxer: Demuxer, stream: Any, on_damage: OnDamage, at_s: Callable[[], Fraction], damage_s: list[Fraction]  # noqa: ANN401
+    demuxer: Demuxer,
+    stream: Any,  # noqa: ANN401  an av.stream.Stream
+    on_damage: OnDamage,
+    at_s: Callable[[], Fraction],
+    damage_s: list[Fraction],
 ) -> Iterator[Any]:
     """A stream's frames as its decoder gives them: pictures in order of presentation.
 
@@ -37,7 +42,7 @@ def frames_of(
     while True:
         try:
             packet = next(packets, None)
-        except av.FFmpegError as error:
+        except FFmpegError as error:
             if not keep:
                 raise TruncatedError(f"the file can't be read on: {decode_error(error)}") from error
             damage_s.append(at_s())
@@ -46,9 +51,9 @@ def frames_of(
             return
         try:
             frames = packet.decode()
-        except av.EOFError:
+        except EndOfFileError:
             return
-        except av.FFmpegError as error:
+        except FFmpegError as error:
             if begun and not keep:
                 kind = TruncatedError if _is_last(packets) else DecodeFailedError
                 said = decode_error(error)
@@ -65,6 +70,6 @@ def _is_last(packets: Iterator[Any]) -> bool:
     """Whether no packet with content follows."""
     try:
         following = next(packets, None)
-    except av.FFmpegError:
+    except FFmpegError:
         return True
     return following is None or not following.size

@@ -24,8 +24,9 @@ from operators.errors import DecodeFailedError, EmptyMediaError, MediaLimitError
 _TOLERANCE_S = Fraction(3, 100)
 """Below what is noticed between sound and picture (ITU-R BT.1359: 45 ms), above what containers round."""
 _ANEW_S = 10
+_BLOCK_S = 0.5
 _SILENCE_S = 1
-"""Silence comes in blocks of so many seconds: a gap may be as long as the limit on duration allows."""
+"""Silence comes in pieces of so many seconds: a gap may be as long as the limit on duration allows."""
 _PREROLL_S = 2
 """Decoded and thrown away after a seek: what codecs and the resampler must have heard before."""
 
@@ -59,17 +60,14 @@ class SoundTrack:
             self.damage_s: list[Fraction] = []
             self.rate_hz = 1  # until a frame says otherwise
             self._at = self._shift = 0
-            self._origin: Fraction | None = None
+            self._origin = Fraction(0)
+            self._time_base = Fraction(0)
+            self._line = (0, 0, 1)
             self._frames = self._decoded()
-            first = next(self._frames, None)
-            if first is None:
-                raise EmptyMediaError("an audio stream without a sample")
-            self._pending = first
-            self.rate_hz = int(first.sample_rate)
-            self.layout = tuple(str(channel.name) for channel in first.layout.channels)
-            if len(self.layout) > limits.max_channels:
-                raise MediaLimitError(f"{len(self.layout)} channels, where {limits.max_channels} are allowed")
-            self.first_s = raw_time_s(first.pts, first.time_base) or Fraction(0)
+            self._pending: Any = self._first()
+            self.rate_hz = int(self._pending.sample_rate)
+            self.layout = tuple(str(channel.name) for channel in self._pending.layout.channels)
+            self.first_s = raw_time_s(self._pending.pts, self._pending.time_base) or Fraction(0)
         except BaseException:
             self._demuxer.close()
             raise
@@ -88,7 +86,7 @@ class SoundTrack:
         Returns:
             Where `blocks` will begin, in whole seconds on the clock: `from_s`, or a bit before.
         """
-        self._origin = origin_s
+        self._origin, self._time_base = origin_s, Fraction(0)
         begin_s = max(0, from_s - 1)
         if begin_s and self._demuxer.seek(self._stream, origin_s + begin_s - _PREROLL_S):
             self._frames = self._decoded()
@@ -103,6 +101,20 @@ class SoundTrack:
             DecodeFailedError: a packet can't be decoded, or samples are no numbers.
             MediaLimitError: longer than the limit.
         """
+        # Frames are short (1,024 samples of AAC): all that follows is done for many at a time.
+        parts: list[Samples] = []
+        count = 0
+        for samples in self._continuous():
+            parts.append(samples)
+            count += samples.shape[1]
+            if count >= _BLOCK_S * self.rate_hz:
+                yield self._finite(np.concatenate(parts, axis=1))
+                parts, count = [], 0
+        if parts:
+            yield self._finite(np.concatenate(parts, axis=1))
+
+    def _continuous(self) -> Iterator[Samples]:
+        """`[C, n]` of each frame, with silence where there is none."""
         begun = False
         for frame in self._rest():
             samples, gap = self._placed(frame, begun=begun)
@@ -111,6 +123,15 @@ class SoundTrack:
             if samples.shape[1]:
                 begun = True
                 yield self._counted(samples)
+
+    def _first(self) -> Any:  # noqa: ANN401  an av.AudioFrame
+        first = next(self._frames, None)
+        if first is None:
+            raise EmptyMediaError("an audio stream without a sample")
+        channels = len(first.layout.channels)
+        if channels > self._limits.max_channels:
+            raise MediaLimitError(f"{channels} channels, where {self._limits.max_channels} are allowed")
+        return first
 
     def _rest(self) -> Iterator[Any]:
         if self._pending is not None:
@@ -131,18 +152,29 @@ class SoundTrack:
                 f"it changes from {self.rate_hz} Hz, {len(self.layout)} channels to {frame.sample_rate} Hz, "
                 f"{len(frame.layout.channels)} channels in mid-stream"
             )
-        samples = self._finite(floats(frame))
-        raw_s = raw_time_s(frame.pts, frame.time_base)
-        if raw_s is None or self._origin is None:
+        samples = floats(frame)
+        if frame.pts is None:
             return samples, 0
-        start = round((raw_s - self._origin) * self.rate_hz) + self._shift
-        ahead = start - self._at
+        ahead = self._sample_at(frame.pts, frame.time_base) + self._shift - self._at
         if begun and abs(ahead) <= _TOLERANCE_S * self.rate_hz:
             return samples, 0
         if begun and ahead < -_ANEW_S * self.rate_hz:
             self._shift -= ahead
             return samples, 0
         return samples[:, max(0, -ahead) :], max(0, ahead)
+
+    def _sample_at(self, pts: int, time_base: Fraction) -> int:
+        """The sample on the clock that a timestamp means, rounded. In integers: rationals take ten times as long."""
+        if time_base != self._time_base:
+            self._time_base = time_base
+            scale, before = time_base * self.rate_hz, self._origin * self.rate_hz
+            self._line = (
+                scale.numerator * before.denominator,
+                before.numerator * scale.denominator,
+                scale.denominator * before.denominator,
+            )
+        step, before, whole = self._line
+        return (2 * (pts * step - before) + whole) // (2 * whole)
 
     def _finite(self, samples: Samples) -> Samples:
         good = np.isfinite(samples)

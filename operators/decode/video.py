@@ -1,12 +1,13 @@
 """Films: a file -> clips of pictures, sound and subtitles on one clock, segment by segment, range by range.
 
-t = 0 is the earliest start of the streams that are kept. A film longer than `RANGE_S` is split into ranges of about that
-length, which several workers may take: where they are cut depends on the film alone, and each begins anew (a seek to a
-keyframe, decoders and resampler warmed up before its start), so the clips are the same whoever decodes them. Within a
-range the file stays open between two segments, and a segment holds a few clips, so a film costs the memory of those.
+t = 0 is the earliest start of the streams that are kept. A film longer than `RANGE_S` is split into ranges of about
+that length, which several workers may take: where they are cut depends on the film alone, and each begins anew (a seek
+to a keyframe, decoders and resampler warmed up before its start), so the clips are the same whoever decodes them.
+Within a range the file stays open between two segments, and a segment holds a few clips, so a film costs the memory of
+those.
 
-Pictures and sound are read through two file handles, each at its own pace: in a container that is badly interleaved one
-would have to be held back for the other.
+Pictures and sound are read through two file handles, each at its own pace: in a container that is badly interleaved
+one would have to be held back for the other.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """`video-interleaved`: a film as one document: pictures, sound and subtitles, interleaved by time, with spans.
 
-Each clip is a row of flat codes. At a sampling time comes the picture, then the subtitles that come up from there on, each
-where its time is, and the sound up to the next sampling time:
+Each clip is a row of flat codes. At a sampling time comes the picture, then the sound up to the next sampling time, cut
+where a subtitle comes up:
 
     picture(0 s) sound(0-1 s) picture(1 s) sound(1-1.4 s) text(1.4 s) sound(1.4-2 s) picture(2 s) ...
 
@@ -140,7 +140,8 @@ class VideoInterleavedTokenizer:
         """B clips in, B rows out: all pictures in one call of their tokenizer, all sound in one, all texts in one."""
         clips = clips_of(batch)
         pictures, sounds, texts = self._pictures(batch), self._sounds(clips), self._texts(clips)
-        rows = [self._interleaved(clip, *each) for clip, *each in zip(clips, pictures, sounds, texts, strict=True)]
+        parts = zip(clips, pictures, sounds, texts, strict=True)
+        rows = [self._interleaved(clip, shown, heard, said) for clip, shown, heard, said in parts]
         codes = [np.concatenate([np.zeros(0, self._dtype), *row.codes]) for row in rows]
         flat = TokenBatch.ragged(codes, self._dtype)
         spans = SpanTable.of([row.spans for row in rows])

@@ -1,7 +1,7 @@
 """Views of sound: "pcm:<rate in Hz>:<mono|stereo>:<samples>+<context samples>", windows that lie end to end.
 
-A window comes with the samples before it that its tokenizer must have heard (zeros before the start), so that the tokens
-of a recording are the same in one window or in many.
+A window comes with the samples before it that its tokenizer must have heard (zeros before the start), so that the
+tokens of a recording are the same in one window or in many.
 """
 
 from __future__ import annotations
@@ -108,5 +108,5 @@ class AudioView:
 
 
 def layout_of(form: PcmForm) -> str:
-    """ "mono" or "stereo"."""
+    """Mono or stereo."""
     return next(name for name, channels in CHANNELS.items() if channels == form.channels)

@@ -75,9 +75,7 @@ class ClipView:
     def windows(self, decoded: VideoLike) -> list[tuple[WindowMeta, Clip]]:
         """The segment's clips."""
         clips = decoded.clips[self.form]
-        return [
-            (self._meta(decoded, clip, last=decoded.ended and clip is clips[-1]), clip) for clip in clips
-        ]
+        return [(self._meta(decoded, clip, last=decoded.ended and clip is clips[-1]), clip) for clip in clips]
 
     def stack(self, arrays: Sequence[Clip]) -> WindowBatch:
         """See `operators.clips.clip_batch`."""

@@ -63,7 +63,9 @@ _SPEECHES = (
         "in einen warmen Mantel gehüllt war, des Weges daherkam.",
     ),
     _Speech(
-        "speech-fr.m4a", "fr+linda", "La bise et le soleil se disputaient, chacun assurant qu'il était le plus fort."
+        "speech-fr.m4a",
+        "fr+linda",
+        "La bise et le soleil se disputaient, chacun assurant qu'il était le plus fort.",
     ),
     _Speech("speech-es.mp3", "es+m3", "El viento norte y el sol porfiaban sobre cuál de ellos era el más fuerte."),
     _Speech(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +31,7 @@ def fit_tokenizer(tokenizer: str, media: Path, out: Path, seed: int) -> int:
     Raises:
         ConfigError: no such tokenizer to fit, or nothing to fit it on.
     """
-    fits = {"image-rq": _fit_images, "text-bpe": _fit_texts}
+    fits = {"audio-mdct": _fit_sounds, "image-rq": _fit_images, "text-bpe": _fit_texts}
     if tokenizer not in fits:
         raise ConfigError(f"{tokenizer!r} can't be fitted; what can: {', '.join(fits)}")
     fits[tokenizer](media, out, seed)
@@ -81,9 +81,29 @@ def _fit_images(media: Path, out: Path, seed: int) -> None:
             table.add_row(Text(units.middle(name, 30)), *(f"{db:.1f} dB" for db in row))
         console.print(table)
         console.print()
-    for path, reason in report.refused.items():
-        console.print(Text(f"could not be read: {path}: {reason}", style="yellow"), soft_wrap=True)
+    _refused(console, report.refused)
     _done("image-rq", out, report.card, f"{report.fitted_on} photographs in {units.duration(report.fit_s)}")
+
+
+def _fit_sounds(media: Path, out: Path, seed: int) -> None:
+    from operators.fit.audio_mdct import fit
+    from operators.fit.mdct_codec import MdctFitSettings
+
+    settings = dataclasses.replace(MdctFitSettings(), seed=seed)
+    with _progress() as show:
+        report = fit(media_files(media, Modality.AUDIO), out, settings=settings, progress=show)
+    console = Console()
+    if report.quality:
+        counts = [quality.codebooks for quality in next(iter(report.quality.values()))]
+        table = plain_table("held out, SI-SDR", *(f"{n} codebook{'s' * (n > 1)}" for n in counts))
+        for name, row in report.quality.items():
+            table.add_row(Text(units.middle(name, 30)), *(f"{quality.si_sdr_db:.1f} dB" for quality in row))
+        console.print(table)
+        console.print()
+    _refused(console, report.refused)
+    sound = units.duration(report.fitted_on_s)
+    said = f"{report.fitted_on} recordings, {sound} of sound, in {units.duration(report.fit_s)}"
+    _done("audio-mdct", out, report.card, said)
 
 
 def _fit_texts(media: Path, out: Path, seed: int) -> None:
@@ -123,6 +143,11 @@ def _paragraphs(files: Sequence[Path]) -> Iterator[tuple[int, str]]:
         for text in file.read_text(encoding="utf-8", errors="replace").split("\n\n"):
             if text.strip():
                 yield next(count), f"{text}\n\n"
+
+
+def _refused(console: Console, refused: Mapping[Path, str]) -> None:
+    for path, reason in refused.items():
+        console.print(Text(f"could not be read: {path}: {reason}", style="yellow"), soft_wrap=True)
 
 
 def _done(tokenizer: str, out: Path, card: Path, said: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 from pipeline.app.build import Built
 from pipeline.app.content import content_of
@@ -10,7 +11,6 @@ from pipeline.graph import ProductPlan
 from pipeline.lake.delta import Delta
 from pipeline.lake.reader import read_shard
 from pipeline.observe.summary import ProductSummary
-from pipeline.records import Shard
 
 ORIGIN = ("source_id", "partition", "offset", "item")
 
@@ -36,13 +36,13 @@ def _product(built: Built, item: ProductPlan, items: int, deltas: Sequence[Delta
     outcomes = [file for delta in deltas for file in delta.outcomes if file.product == key]
     voids = sum(count.items for delta in deltas for count in delta.voids if count.product == key)
     tables = [read_shard(built.lake.store, shard) for shard in shards]
-    row_items = {row for table in tables for row in zip(*(table.column(name).to_pylist() for name in ORIGIN), strict=True)}
+    origins = (zip(*(table.column(name).to_pylist() for name in ORIGIN), strict=True) for table in tables)
     content = content_of(item.product.spec, tables)
     return ProductSummary(
         product=item.product.name,
         live_path=f"_meta/live/{key}.json",
         items=items,
-        row_items=len(row_items),
+        row_items=len(set(chain.from_iterable(origins))),
         empty=sum(file.empties for file in outcomes),
         letters=sum(file.letters for file in outcomes),
         void=voids,

@@ -1,4 +1,4 @@
-"""Leases that wait for a worker: fresh ones, begun ones that are bound to theirs, suspects, and retries that back off."""
+"""Leases that wait for a worker: fresh ones, begun ones that are bound to theirs, suspects, retries that back off."""
 
 from __future__ import annotations
 

@@ -38,8 +38,8 @@ class DecodeSettings:
         threads: that a video decoder may use.
     """
 
-    image: ImageLimits = ImageLimits()
-    av: AvLimits = AvLimits()
+    image: ImageLimits = field(default_factory=ImageLimits)
+    av: AvLimits = field(default_factory=AvLimits)
     on_damage: OnDamage = OnDamage.REFUSE
     threads: int = 1
 

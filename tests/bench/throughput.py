@@ -1,4 +1,4 @@
-"""Images a second through the whole pipeline, against the same operators in a bare loop on the same cores.
+"""Images, or seconds of sound or film, a second through the whole pipeline, against the same operators in a bare loop.
 
 Neither figure has its start-up in it. The pipeline's source is held back until every worker is ready; its time runs
 from the first message admitted to the last commit. The loop's processes build their operators, meet, and run; its
@@ -11,16 +11,16 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import ray
 
 from operators.records import MediaReference, Modality, Origin
-from pipeline.app.build import build, claims_of, plan, plan_and_start, worker_spec
+from pipeline.app.build import build, claims_of, lane_settings, plan, plan_and_start, worker_spec
 from pipeline.config import Config, parse_config
 from pipeline.flow.calls import Lease
 from pipeline.graph import LanePlan
@@ -41,29 +41,30 @@ class Measured:
     """One way of doing it.
 
     Attributes:
+        amount: images, or seconds of sound or film.
         seconds: as the module says.
         cpu_s: by kind of process, over that time.
         notes: what else was seen.
     """
 
-    images: int
+    amount: float
     seconds: float
     cpu_s: Mapping[str, float]
     notes: Mapping[str, float] = field(default_factory=dict[str, float])
 
     @property
     def hz(self) -> float:
-        """Images a second."""
-        return self.images / self.seconds
+        """Images, or seconds of media, a second."""
+        return self.amount / self.seconds
 
     @property
     def cpu_ms(self) -> float:
-        """Of all processes together, an image."""
-        return 1000 * sum(self.cpu_s.values()) / self.images
+        """Of all processes together, an image or a second of media."""
+        return 1000 * sum(self.cpu_s.values()) / self.amount
 
 
-def bench_config(folder: Path, workers: int, products: Mapping[str, str]) -> Config:
-    """A lane of images from a folder."""
+def bench_config(folder: Path, modality: Modality, workers: int, products: Mapping[str, str]) -> Config:
+    """A lane of one modality from a folder."""
     lane = {
         "products": {name: {"tokenizer": tokenizer} for name, tokenizer in products.items()},
         "workers": {"min": workers, "max": workers},
@@ -73,7 +74,7 @@ def bench_config(folder: Path, workers: int, products: Mapping[str, str]) -> Con
             "lake": str(folder / "lake"),
             "state": str(folder / "state"),
             "fetch": {"roots": [str(folder / "media")]},
-            "lanes": {"image": lane},
+            "lanes": {modality.value: lane},
         }
     )
 
@@ -97,11 +98,12 @@ class _HeldBack:
         return self._inner.poll(max_messages, timeout_s)
 
 
-def through_pipeline(config: Config, media: Path) -> Measured:
+def through_pipeline(config: Config, media: Path, amount: float) -> Measured:
     """Everything: listing, admission, Ray, packing, commits."""
     store = open_store(config.lake)
     listings = freeze([str(media)], store, {})
-    workers = config.lanes["image"].workers.min
+    (only,) = config.lanes.values()
+    workers = only.workers.min
     sources: list[_HeldBack] = []
     before: list[Counter[str]] = []
 
@@ -134,10 +136,10 @@ def through_pipeline(config: Config, media: Path) -> Measured:
     finally:
         built.coordinator.close()
         ray.shutdown()
-    return Measured(sum(listing.rows for listing in listings), ended_s - sources[0].began_s, dict(cpu_s), notes)
+    return Measured(amount, ended_s - sources[0].began_s, dict(cpu_s), notes)
 
 
-def in_a_loop(config: Config, paths: list[Path]) -> Measured:
+def in_a_loop(config: Config, paths: list[Path], amount: float) -> Measured:
     """The same operators, called by as many processes as the pipeline has workers; nothing between them."""
     (lane,) = plan(config)
     (pool,) = pools_of(lane)
@@ -145,7 +147,7 @@ def in_a_loop(config: Config, paths: list[Path]) -> Measured:
     spec = worker_spec(lane, pool, config, {})
     context = multiprocessing.get_context("spawn")
     barrier, ends = context.Barrier(workers + 1), context.Queue()
-    batch = lane.config.limits.prepare_batch
+    batch = lane_settings(lane).prepare_batch
     processes = [
         context.Process(target=_loop, args=(spec, lane.views, paths[n::workers], batch, barrier, ends))
         for n in range(workers)
@@ -158,30 +160,36 @@ def in_a_loop(config: Config, paths: list[Path]) -> Measured:
     for process in processes:
         process.join()
     ended_s = max(end for end, _ in results)
-    return Measured(len(paths), ended_s - began_s, {"loop": sum(cpu for _, cpu in results)})
+    return Measured(amount, ended_s - began_s, {"loop": sum(cpu for _, cpu in results)})
 
 
 def _loop(
     spec: WorkerSpec, views_of: Mapping[str, str], paths: list[Path], batch: int, barrier: Any, ends: Any
 ) -> None:
     worker = StageWorker(spec)
-    leases = [_lease(number, path) for number, path in enumerate(paths)]
+    leases = deque(_lease(number, spec.modality, path) for number, path in enumerate(paths))
     barrier.wait()
     cpu_s = time.process_time()
-    for start in range(0, len(leases), batch):
-        answer, batches = worker.prepare(leases[start : start + batch])
+    while leases:
+        some = [leases.popleft() for _ in range(min(batch, len(leases)))]
+        answer, batches = worker.prepare(some)
         assert answer.report.failure is None, answer.report.failure
+        for lease, item in zip(some, answer.items, strict=True):
+            assert item.ended is None, item.ended
+            cursors = [*([item.cursor] if item.cursor is not None else []), *item.forks]
+            leases.extendleft(replace(lease, cursor=cursor, facts=item.facts) for cursor in reversed(cursors))
         cut = dict(zip(spec.views, batches, strict=True))
         for product in spec.tokenizers:
             windows = cut[views_of[product]]
-            assert windows is not None
+            if windows is None or not len(windows):
+                continue
             done, _ = worker.tokenize(product, [(0, len(windows))], [windows])
             assert done.report.failure is None, done.report.failure
     ends.put((time.monotonic(), time.process_time() - cpu_s))
 
 
-def _lease(number: int, path: Path) -> Lease:
-    reference = MediaReference(path.as_uri(), Origin("bench", 0, number, 0), Modality.IMAGE)
+def _lease(number: int, modality: Modality, path: Path) -> Lease:
+    reference = MediaReference(path.as_uri(), Origin("bench", 0, number, 0), modality)
     return Lease(1, reference, 1)
 
 

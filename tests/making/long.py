@@ -40,7 +40,7 @@ def click_and_flash(
 ) -> list[Fraction]:
     """A dark, silent film in which one frame is white and one click sounds, at just the same time, every so often.
 
-    Two hours take about 20 s to make.
+    Two hours take about 10 s to make.
 
     Args:
         every_s: from flash to flash, each rounded to a whole frame; the first is there after that time.

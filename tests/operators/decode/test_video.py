@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.decode import FilmSettings, VideoDecoder
-from operators.errors import DecodeFailedError, MediaLimitError, NoStreamError, NotMediaError, TruncatedError
 from operators.decode.demux import AvLimits
+from operators.errors import DecodeFailedError, MediaLimitError, NoStreamError, NotMediaError, TruncatedError
 from operators.forms import CLOCK_HZ, ClipForm
 from tests.making import broken, lures, odd
 from tests.making.film import write_film
@@ -71,7 +71,8 @@ def test_sampling_times_are_multiples_of_the_period_whatever_the_clips(
     form = ClipForm(clip_s, frames_hz, 64, 64, None, text=False)
     clips = watched(path, form)
     sampled = np.concatenate([clip.sampled for clip in clips]).tolist()
-    assert sampled == [int(k / frames_hz * CLOCK_HZ) for k in range(-(-6 * frames_hz.numerator // frames_hz.denominator))]
+    count = -(-6 * frames_hz.numerator // frames_hz.denominator)
+    assert sampled == [int(k / frames_hz * CLOCK_HZ) for k in range(count)]
     assert all(clip.start <= at < clip.start + clip_s * CLOCK_HZ for clip in clips for at in clip.sampled)
     numbers = [number_of(frame) for clip in clips for frame in clip.frames]
     assert numbers == [int(k / frames_hz * 25) for k in range(len(sampled))]
@@ -151,9 +152,7 @@ def test_ranges_and_fresh_decoders_give_the_same_clips(tmp_path: Path, monkeypat
     monkeypatch.setattr("operators.decode.video.RANGE_S", 8)
     monkeypatch.setattr("operators.decode.video.SEGMENT_S", 4)
     cues = [(k + 0.3, k + 0.9, f"cue {k}") for k in range(0, 25, 3)]
-    path = write_film(
-        tmp_path / "a.mp4", 25.0, gop_s=3.0, b_frames=2, sound=speechlike(25.0, 48_000), subtitles=cues
-    )
+    path = write_film(tmp_path / "a.mp4", 25.0, gop_s=3.0, b_frames=2, sound=speechlike(25.0, 48_000), subtitles=cues)
     segment = VideoDecoder((CLIPS,)).decode(path, FACTS, None)
     assert [(fork["from_s"], fork["to_s"]) for fork in segment.forks] == [(8, 16), (16, None)]
     clips = watched(path)

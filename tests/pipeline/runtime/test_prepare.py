@@ -121,7 +121,8 @@ def png(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 def test_photographs_become_rows_of_a_batch_a_view() -> None:
     views = ("rgb8:32x32:cover", "rgb8:64x96:stretch")
     names = ["astronaut.png", "rocket.jpg", "coffee.png"]
-    preparer = Preparer(InMemory(Fetcher(policy=FetchPolicy(roots=(str(PHOTOS),)))), Modality.IMAGE, views)
+    contents = InMemory(Fetcher(policy=FetchPolicy(roots=(str(PHOTOS),))))
+    preparer = Preparer(contents, Modality.IMAGE, views)
     reports, batches = preparer.prepare([lease(str(PHOTOS / name)) for name in names])
     assert [report.ended for report in reports] == [None, None, None]
     assert set(batches) == set(views)
@@ -140,7 +141,9 @@ def test_a_views_windows_do_not_depend_on_the_views_beside_it() -> None:
     made = Fetcher(policy=FetchPolicy(roots=(str(PHOTOS),)))
     leases = [lease(str(PHOTOS / name)) for name in ("retina.jpg", "rocket.jpg", "coffee.png")]
     alone = Preparer(InMemory(made), Modality.IMAGE, [key]).prepare(leases)[1][key]
-    beside = Preparer(InMemory(made), Modality.IMAGE, ["rgb8:900x900:cover", key, "rgb8:16x16:cover"]).prepare(leases)[1][key]
+    beside = Preparer(InMemory(made), Modality.IMAGE, ["rgb8:900x900:cover", key, "rgb8:16x16:cover"]).prepare(leases)[
+        1
+    ][key]
     assert np.array_equal(alone.data, beside.data)
 
 

@@ -33,6 +33,8 @@ PRODUCTS = {
 }
 """By topic."""
 LIMITS = {"max_object_bytes": 64 << 20, "max_file_bytes": 2 << 30}
+
+
 class Trap:
     """An address that nobody must connect to, and a file that nobody must read."""
 
@@ -93,7 +95,10 @@ def ended(table: list[Case], tmp_path_factory: pytest.TempPathFactory, ray_sessi
             "on_damage": "keep" if topic.endswith("kept") else "refuse",
         }
         for topic, kind in {
-            "audio": "Loudness", "audio-kept": "Loudness", "video": "Scenes", "video-kept": "Scenes"
+            "audio": "Loudness",
+            "audio-kept": "Loudness",
+            "video": "Scenes",
+            "video-kept": "Scenes",
         }.items()
     }
     with EmbeddedBroker() as broker:
