@@ -202,11 +202,12 @@ def report(
 @app.command(
     epilog=_examples(
         "mediatok fit image-rq --media photos/ --out my-rq.safetensors",
+        "mediatok fit audio-mdct --media recordings/ --out my-mdct.safetensors",
         "mediatok fit text-bpe --media texts/ --out my-bpe.json",
     )
 )
 def fit(
-    tokenizer: Annotated[str, typer.Argument(help="image-rq or text-bpe.")],
+    tokenizer: Annotated[str, typer.Argument(help="audio-mdct, image-rq or text-bpe.")],
     media: Annotated[Path, typer.Option("--media", help="A folder of training files.")],
     out: Annotated[Path, typer.Option("--out", help="The weights; a card is written beside them.")],
     seed: Annotated[int, typer.Option("--seed", help="Equal seeds and files give equal weights.")] = 0,
@@ -285,7 +286,7 @@ def windows(
 @app.command(epilog=_examples("mediatok tokenizers", "mediatok tokenizers --json"))
 def tokenizers(as_json: AsJson = False) -> None:
     """The tokenizers that come along: kind, vocabulary, rate or grid, bits, weights, licence."""
-    from pipeline.app.inspect import list_tokenizers
+    from pipeline.app.tokenizers import list_tokenizers
 
     _exit(list_tokenizers(as_json=as_json))
 

@@ -92,7 +92,7 @@ class PcmCutter:
         if self._resampler is not None:
             samples = self._resampler.resample_chunk(samples, last=last)
             if last:
-                # The resampler rounds up; a stream has as many samples as its time holds.
+                # The resampler may round up by more; a stream has no more samples than its time holds.
                 out_hz, in_hz = self._ratio
                 samples = samples[: max(0, -(-self._taken_in * out_hz // in_hz) - self._given_out)]
         self._given_out += len(samples)

@@ -33,6 +33,8 @@ class Description:
         weights: where they come from.
         licence: of the weights.
         summary: what it is.
+        bits_per_second: what is stored of sound; None where there is no time.
+        rate: how often tokens come, e.g. "75 Hz × 8"; "" where there is no time.
     """
 
     name: str
@@ -45,9 +47,25 @@ class Description:
     weights: str
     licence: str
     summary: str
+    bits_per_second: float | None = None
+    rate: str = ""
 
 
 _BUILT_IN = (
+    Description(
+        name="audio-mdct",
+        target="operators.tokenize.audio_mdct:AudioMdctTokenizer",
+        kind=TokenKind.CODES,
+        modality=Modality.AUDIO,
+        vocabulary=1024,
+        grid="600 a second",
+        bits_per_pixel=None,
+        weights="shipped (weights/audio-mdct.md)",
+        licence="Apache-2.0",
+        summary="envelope and band-split residual codes of MDCT frames at 24 kHz",
+        bits_per_second=6000.0,
+        rate="75 Hz × 8",
+    ),
     Description(
         name="image-patches",
         target="operators.tokenize.image_patches:ImagePatchesTokenizer",
@@ -107,6 +125,20 @@ _BUILT_IN = (
         weights="none",
         licence="Apache-2.0",
         summary="UTF-8 bytes; lossless",
+    ),
+    Description(
+        name="video-interleaved",
+        target="operators.tokenize.video_interleaved:VideoInterleavedTokenizer",
+        kind=TokenKind.CODES,
+        modality=Modality.VIDEO,
+        vocabulary=8192,
+        grid="32×32×4 a picture",
+        bits_per_pixel=0.625,
+        weights="its parts' (image-rq, audio-mdct, text-bpe)",
+        licence="Apache-2.0",
+        summary="pictures, sound and subtitles by time on one clock, with spans",
+        bits_per_second=1 * 32 * 32 * 4 * 10 + 6000.0,
+        rate="1 Hz, 75 Hz × 8",
     ),
 )
 

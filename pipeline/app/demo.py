@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import structlog
+from rich.console import Console
 
 from operators.errors import MediatokError
 from operators.records import Modality
@@ -19,6 +20,7 @@ from pipeline.app.build import claims_of
 from pipeline.app.defaults import lanes_on
 from pipeline.app.demo_folder import demo_media
 from pipeline.app.demo_media import photographs
+from pipeline.app.report import write_report
 from pipeline.app.run import execute
 from pipeline.config import Config, parse_config
 from pipeline.graph import LanePlan
@@ -55,6 +57,8 @@ def run_demo(media: Path | None, out: Path) -> int:
 
         claims = claims_of(config, lambda lane: lane.topics)
         code = execute(config, "demo", make_source, claims, until_idle=True, style=LogStyle.CONSOLE)
+    page = write_report(config.lake, out / "report.html", config=config, state=config.state)
+    Console().print(f"\nAll of it on one page:\n  {page}", markup=False, highlight=False)
     for unclaimed in publisher.report.unclaimed if publisher.report else ():
         _log.warning("not published", uri=unclaimed.uri, reason=unclaimed.reason.value)
     return code

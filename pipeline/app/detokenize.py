@@ -22,7 +22,7 @@ from operators.tokenize.base import Tokenizer
 from operators.tokenize.video_interleaved import VideoInterleavedTokenizer
 from pipeline.app.media_file import parse_options
 from pipeline.app.media_out import as_bytes, write_png, write_wav
-from pipeline.app.rebuild import rebuilt
+from pipeline.app.rebuild import rebuilt, stored_identity
 
 _ARROW = b"ARROW1"
 
@@ -40,11 +40,20 @@ def detokenize(tokens: Path, out: Path | None, tokenizer: str | None, options: l
         MediatokError: these are no tokens, or have no inverse.
     """
     facts, windows = _read(tokens)
-    made = registry.build(tokenizer, parse_options(options)) if tokenizer else rebuilt(facts.get("tokenizer", {}))
+    made = _tokenizer(tokens, facts, tokenizer, options)
     target = out or tokens.with_name(tokens.name.split(".")[0] + "-reconstructed")
     written = _write(made, windows, target)
     Console().print(f"{len(windows)} windows in {written}", markup=False)
     return 0
+
+
+def _tokenizer(tokens: Path, facts: Mapping[str, Any], name: str | None, options: list[str]) -> Tokenizer:
+    if name:
+        return registry.build(name, parse_options(options))
+    try:
+        return rebuilt(stored_identity(facts))
+    except ConfigError as error:
+        raise ConfigError(f"{tokens}: {error}; name what made them with --tokenizer and --option") from error
 
 
 def _write(tokenizer: Tokenizer, windows: Sequence[TokenSequence], target: Path) -> Path:

@@ -18,6 +18,8 @@ from pipeline.fetch.local import file_version
 from pipeline.refs.modality import PROBE_BYTES, Unrecognised, of_suffix, probe
 from pipeline.runtime.prepare import DecodeSettings, decoder_for
 
+_CONTAINERS = frozenset({Modality.AUDIO, Modality.VIDEO})
+"""Either may be taken for the other: names of containers do not tell whether there is a picture."""
 DEFAULT_TOKENIZERS = {
     Modality.IMAGE: "image-rq",
     Modality.AUDIO: "audio-mdct",
@@ -55,21 +57,29 @@ class MediaFile:
             yield list(view.windows(segment.decoded))
 
 
-def open_file(path: Path, modality: Modality | None = None) -> MediaFile:
+def open_file(path: Path, wanted: Modality | None = None) -> MediaFile:
     """A file, its modality by its name or else its first bytes.
+
+    Args:
+        path: of the file.
+        wanted: what it is to be taken for: a film for its sound, or what nothing else tells.
 
     Raises:
         NotFoundError: there is no such file.
-        ConfigError: nothing tells its modality.
+        ConfigError: nothing tells its modality, or it is of another one than wanted.
     """
     if not path.is_file():
         raise NotFoundError(f"{path}: no such file")
     with path.open("rb") as file:
-        found = modality or of_suffix(path.name) or probe(file.read(PROBE_BYTES))
+        found = of_suffix(path.name) or probe(file.read(PROBE_BYTES))
         file.seek(0)
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    if wanted is not None and (isinstance(found, Unrecognised) or {found, wanted} == _CONTAINERS):
+        found = wanted
     if isinstance(found, Unrecognised):
         raise ConfigError(f"{path}: neither its name nor its first bytes tell what it is; say so with --tokenizer")
+    if wanted is not None and wanted is not found:
+        raise ConfigError(f"{path} is of {found.value}; what was asked for takes {wanted.value}")
     status = path.stat()
     return MediaFile(path, found, ContentFacts(file_version(status), sha256, status.st_size))
 

@@ -1,30 +1,60 @@
-"""From what a dataset says of its tokenizer to the tokenizer."""
+"""From what a dataset says of its tokenizer to the tokenizer, for the way back."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from importlib.metadata import entry_points
 from typing import Any
 
 from operators.errors import ConfigError
 from operators.tokenize import registry
 from operators.tokenize.base import Tokenizer
 
+_OURS = "operators.tokenize."
 
-def rebuilt(identity: Mapping[str, Any]) -> Tokenizer:
-    """The tokenizer with this identity, built anew.
+Named = tuple[str, Mapping[str, Any]]
+"""A tokenizer's name and options."""
 
-    Args:
-        identity: as a product's schema metadata has it: class, options, and what the weights were.
+
+def stored_identity(facts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The tokenizer's own identity, from a schema's metadata: of a lake's product it is a part of the whole one.
 
     Raises:
-        ConfigError: it can't be built, or what is built here is not the same (weights of one's own).
+        ConfigError: there is none.
     """
-    if "class" not in identity:
-        raise ConfigError("the tokens do not say which tokenizer made them; name it with --tokenizer")
-    tokenizer = registry.build(str(identity["class"]), dict(identity.get("options", {})))
-    if dict(tokenizer.identity) != dict(identity):
-        raise ConfigError(
-            "the tokens were made with weights that are not the shipped ones; "
-            "name tokenizer and weights with --tokenizer and --option weights=..."
-        )
-    return tokenizer
+    identity: Mapping[str, Any] = facts.get("tokenizer", {})
+    own: Mapping[str, Any] = identity.get("tokenizer", identity)
+    if "class" not in own:
+        raise ConfigError("what made these tokens is not said")
+    return own
+
+
+def rebuilt(stored: Mapping[str, Any], named: Iterable[Named] = ()) -> Tokenizer:
+    """A tokenizer on the CPU whose identity is the stored one.
+
+    Args:
+        stored: class, options, and what the weights were.
+        named: tokenizers to try first: they may have weights of one's own.
+
+    Raises:
+        ConfigError: there is none to be had, and why.
+    """
+    why = f"their tokenizer {stored.get('class')!r} does not come along"
+    for name, options in (*named, *_own(stored)):
+        try:
+            tokenizer = registry.build(name, options)
+        except ConfigError as error:
+            why = f"their tokenizer can't be built here: {error}"
+            continue
+        if json.loads(json.dumps(dict(tokenizer.identity))) == stored:
+            return tokenizer
+        why = "they were made with other weights or parameters than what can be built here"
+    raise ConfigError(why)
+
+
+def _own(stored: Mapping[str, Any]) -> Iterator[Named]:
+    target = str(stored.get("class", ""))
+    # Tokens may come from strangers: of what they name, nothing is imported that nobody here has asked for.
+    if target.startswith(_OURS) or target in {point.value for point in entry_points(group=registry.GROUP)}:
+        yield target, stored.get("options", {})

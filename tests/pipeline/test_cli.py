@@ -26,7 +26,12 @@ COMMANDS = (
     ["publish"],
     ["skip"],
     ["demo"],
+    ["report"],
     ["status"],
+    ["tokenize"],
+    ["detokenize"],
+    ["windows"],
+    ["tokenizers"],
     ["fit"],
     ["lake", "ls"],
     ["lake", "log"],
@@ -341,7 +346,7 @@ def test_simulate_runs_schedules_and_counts(mediatok) -> None:
 def test_fit_refuses_an_unknown_tokenizer_and_an_empty_folder(mediatok, tmp_path) -> None:
     out = tmp_path / "w"
     failed = mediatok("fit", "image-vq", "--media", tmp_path, "--out", out)
-    assert "what can: image-rq, text-bpe" in failed.err
+    assert "what can: audio-mdct, image-rq, text-bpe" in failed.err
     assert "none of 0 files" in mediatok("fit", "text-bpe", "--media", tmp_path, "--out", out).err
 
 

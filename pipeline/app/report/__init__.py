@@ -1,0 +1,3 @@
+from pipeline.app.report.gather import gather, report_lake, write_report
+
+__all__ = ["gather", "report_lake", "write_report"]
