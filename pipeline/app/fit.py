@@ -94,10 +94,10 @@ def _fit_sounds(media: Path, out: Path, seed: int) -> None:
         report = fit(media_files(media, Modality.AUDIO), out, settings=settings, progress=show)
     console = Console()
     if report.quality:
-        counts = [quality.codebooks for quality in next(iter(report.quality.values()))]
-        table = plain_table("held out, SI-SDR", *(f"{n} codebook{'s' * (n > 1)}" for n in counts))
+        counts = [str(quality.codebooks) for quality in next(iter(report.quality.values()))]
+        table = plain_table("held out: SI-SDR, dB, by codebooks", *counts)
         for name, row in report.quality.items():
-            table.add_row(Text(units.middle(name, 30)), *(f"{quality.si_sdr_db:.1f} dB" for quality in row))
+            table.add_row(Text(units.middle(name, 30)), *(f"{quality.si_sdr_db:.1f}" for quality in row))
         console.print(table)
         console.print()
     _refused(console, report.refused)

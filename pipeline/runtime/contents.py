@@ -85,15 +85,22 @@ class OnDisk:
 
     def each(self, leases: Sequence[Work]) -> Iterator[Content | MediatokError]:
         """See `Contents.each`."""
-        for held in self._held(leases):
-            if isinstance(held, MediatokError):
-                yield held
-                continue
-            try:
-                yield Content(held.path, held.facts)
-            finally:
-                # What a decoder keeps open stays readable, even if the file has to make room for others.
-                self._files.release(held)
+        all_held = self._held(leases)
+        try:
+            for held in all_held:
+                if isinstance(held, MediatokError):
+                    yield held
+                    continue
+                try:
+                    yield Content(held.path, held.facts)
+                finally:
+                    # What a decoder keeps open stays readable, even if the file has to make room for others.
+                    self._files.release(held)
+        finally:
+            # Whoever reads may fail at one of them; those behind it are held already.
+            for held in all_held:
+                if isinstance(held, HeldFile):
+                    self._files.release(held)
 
     def _held(self, leases: Sequence[Work]) -> Iterator[HeldFile | MediatokError]:
         if len(leases) == 1:

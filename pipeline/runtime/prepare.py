@@ -21,7 +21,7 @@ from operators.decode import (
     TextDecoder,
     VideoDecoder,
 )
-from operators.errors import ConfigError, Disposition, EmptyMediaError, MediatokError
+from operators.errors import ConfigError, Disposition, EmptyMediaError, MediatokError, ReferenceRefusedError
 from operators.records import ContentFacts, EmptyReason, Failure, MediaReference, Modality, WindowBatch, WindowMeta
 from operators.window import AudioView, ClipView, ImageView, View, parse_view
 from pipeline.refs import PROBE_BYTES, Unrecognised, probe
@@ -142,6 +142,9 @@ class Preparer:
         if isinstance(content, MediatokError):
             return ItemReport(ended=_failed(content, lease.reference))
         try:
+            if lease.reference.time_range_s is not None:
+                # Better a letter than the tokens of something else under this name.
+                raise ReferenceRefusedError("time_range_s: parts of recordings and films are not cut out yet")
             other = self._elsewhere(lease, content)
             if other is not None:
                 return ItemReport(content.facts, ended=NotMine(other))

@@ -75,7 +75,8 @@ def main() -> None:
             kinds = [peaks.anon_bytes.get(kind, 0) / MIB for kind in ("video/workers", "coordinator", "packer")]
             speed = given.hours * 3600 / seconds
             table.add_row(str(workers), f"{seconds:.0f}", f"{speed:.0f}", str(rows), *(f"{mib:.0f}" for mib in kinds))
-        console.print(f"\n{given.hours} h of 256×256 at 25 Hz with sound, {film.stat().st_size / MIB:.0f} MiB; {TOKENIZER}")
+        size_mib = film.stat().st_size / MIB
+        console.print(f"\n{given.hours} h of 256×256 at 25 Hz with sound, {size_mib:.0f} MiB; {TOKENIZER}")
         console.print("seconds with start-up; the most that a process had for itself, its libraries included")
         console.print(table)
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import av
 import numpy as np
 import pytest
@@ -50,7 +52,7 @@ def test_mono_is_the_mean_of_stereo_and_goes_to_both_sides() -> None:
 def test_a_block_is_mixed_as_its_parts_are(length: int, cuts: list[int]) -> None:
     sound = np.random.default_rng(length).standard_normal((6, length)).astype(np.float32)
     bounds = sorted({0, length, *(cut for cut in cuts if cut < length)})
-    parts = [mixed(sound[:, a:b], FIVE_ONE, 1) for a, b in zip(bounds, bounds[1:], strict=False)]
+    parts = [mixed(sound[:, a:b], FIVE_ONE, 1) for a, b in pairwise(bounds)]
     assert np.array_equal(np.concatenate(parts, axis=1), mixed(sound, FIVE_ONE, 1))
 
 

@@ -35,6 +35,8 @@ def sound_and_film_cases(folder: Path, url: str) -> Iterator[Case]:
 
     good = write_sound(folder / "good.flac", tone(3.0), 16_000, "flac")
     yield sound("good sound", good, "rows")
+    part = json.dumps({"uri": good.as_uri(), "modality": "audio", "time_range_s": [1, 2]}).encode()
+    yield Case("a part of a sound", part, "reference.refused", "time_range_s", topic="audio")
     yield sound("no audio stream", odd.without_sound(folder / "mute.mp4"), "decode.no_stream", "no audio stream")
     yield sound("0 samples", odd.no_samples(folder / "none.wav"), "decode.empty")
     yield sound("64 channels", odd.many_channels(folder / "64.wav"), "decode.limit", "64 channels")
