@@ -74,7 +74,7 @@ def open_file(path: Path, wanted: Modality | None = None) -> MediaFile:
         found = of_suffix(path.name) or probe(file.read(PROBE_BYTES))
         file.seek(0)
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    if wanted is not None and (isinstance(found, Unrecognised) or {found, wanted} == _CONTAINERS):
+    if wanted is not None and (isinstance(found, Unrecognised) or {found, wanted} <= _CONTAINERS):
         found = wanted
     if isinstance(found, Unrecognised):
         raise ConfigError(f"{path}: neither its name nor its first bytes tell what it is; say so with --tokenizer")
