@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,24 @@ def compose() -> dict[str, Any]:
     return yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 
 
-def test_the_example_config_is_valid() -> None:
-    assert set(load_config(EXAMPLE).lanes) == {"image", "text"}
+def test_the_example_config_has_a_lane_for_each_modality_with_its_default_tokenizer() -> None:
+    lanes = load_config(EXAMPLE).lanes
+    made = {name: [product.tokenizer for product in lane.products.values()] for name, lane in lanes.items()}
+    assert made == {
+        "image": ["image-rq"],
+        "audio": ["audio-mdct"],
+        "video": ["video-interleaved"],
+        "text": ["text-bpe"],
+    }
+
+
+def test_shared_memory_holds_the_object_store_and_that_what_the_lanes_may_hold(compose: dict[str, Any]) -> None:
+    config = load_config(EXAMPLE)
+    size, unit = int(compose["mediatok"]["shm_size"][:-2]), compose["mediatok"]["shm_size"][-2:]
+    assert unit == "gb"
+    assert config.ray.object_store_bytes < size << 30
+    held = sum(lane.limits.window_bytes + lane.limits.token_bytes for lane in config.lanes.values())
+    assert config.ray.object_store_bytes >= held
 
 
 def test_the_compose_file_sets_every_variable_that_the_example_config_asks_for(
@@ -35,8 +52,8 @@ def test_the_compose_file_sets_every_variable_that_the_example_config_asks_for(
 
 def test_the_compose_file_makes_the_topics_and_buckets_of_the_example_config(compose: dict[str, Any]) -> None:
     config = load_config(EXAMPLE)
-    script = compose["topics"]["command"][0]
-    assert all(topic in script for lane in config.lanes.values() for topic in lane.topics)
+    (made,) = re.findall(r"for topic in (.*); do", compose["topics"]["command"][0])
+    assert set(made.split()) == {topic for lane in config.lanes.values() for topic in lane.topics}
     places = [config.lake, *config.fetch.places]
     buckets = {f"/data/buckets/{place.removeprefix('s3://').partition('/')[0]}" for place in places}
     assert buckets == set(compose["buckets"]["entrypoint"][2:])
