@@ -90,6 +90,7 @@ class Film:
         self._shown: Iterator[Shown] = self._pictures.frames()
         self._last: Shown | None = None
         self._all_shown = self._all_heard = False
+        self._period_s = max((1 / form.frames_hz for form in forms if form.frames_hz), default=Fraction(0))
         self.at_s = part.from_s
         self.ended = False
 
@@ -110,8 +111,8 @@ class Film:
         Raises:
             MediaError: it can't be decoded, or is longer than the limit.
         """
+        self._listen(to_s + self._period_s)
         self._look(Fraction(to_s))
-        self._listen(to_s)
         end_s = Fraction(to_s)
         if self._all_shown and self._all_heard and self._end_s() <= to_s:
             end_s, self.ended = self._end_s(), True
@@ -148,10 +149,18 @@ class Film:
             for sampler in self._samplers.values():
                 sampler.push(shown)
         if self._all_shown:
-            for sampler in self._samplers.values():
-                sampler.advance(min(to_s, self._pictures.end_s))
+            for form, sampler in self._samplers.items():
+                sampler.advance(min(to_s, self._shown_until_s(form)))
 
-    def _listen(self, to_s: int) -> None:
+    def _shown_until_s(self, form: ClipForm) -> Fraction:
+        """How long the last picture is sampled: it stays on screen while the sound goes on, as in any player.
+
+        But for the last bit of sound, shorter than a sampling period (often an encoder's padding), there is none more.
+        """
+        rest_s = max(self._heard().values(), default=Fraction(0)) - 1 / form.frames_hz
+        return max(self._pictures.end_s, rest_s + Fraction(1, CLOCK_HZ))
+
+    def _listen(self, to_s: Fraction) -> None:
         """Decode sound up to `to_s`."""
         while not self._all_heard and self._heard_s() < to_s:
             block = next(self._blocks, None)

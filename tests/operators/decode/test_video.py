@@ -136,6 +136,21 @@ def test_one_frame_is_one_picture(tmp_path: Path) -> None:
     assert 0 < clip.end < CLOCK_HZ
 
 
+def test_the_last_picture_stays_while_the_sound_goes_on(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "a.mkv", 0.04, sound=speechlike(7.0, 48_000), audio_codec="flac")
+    clips = watched(path, replace(CLIPS, frames_hz=Fraction(2)))
+    sampled = np.concatenate([clip.sampled for clip in clips]) / CLOCK_HZ
+    assert sampled.tolist() == [k / 2 for k in range(14)]
+    assert all(shown == 0 for clip in clips for shown in clip.shown[:, 0])
+
+
+def test_an_encoders_padding_of_the_sound_brings_no_further_picture(tmp_path: Path) -> None:
+    path = write_film(tmp_path / "a.mp4", 3.0, sound=speechlike(3.03, 48_000))
+    clips = watched(path, replace(CLIPS, frames_hz=Fraction(1)))
+    assert clips[-1].end > 3 * CLOCK_HZ
+    assert sum(len(clip.frames) for clip in clips) == 3
+
+
 def test_a_film_without_sound_has_clips_without_any(tmp_path: Path) -> None:
     clips = watched(odd.without_sound(tmp_path / "a.mp4"))
     assert [len(clip.sound) for clip in clips] == [0]
