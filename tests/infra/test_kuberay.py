@@ -171,8 +171,10 @@ def test_the_cluster_scales_by_rays_second_autoscaler_within_bounds() -> None:
     assert cluster["enableInTreeAutoscaling"] is True
     assert cluster["autoscalerOptions"]["version"] == "v2"
     for group in cluster["workerGroupSpecs"]:
-        assert 0 <= group["minReplicas"] <= group["replicas"] < group["maxReplicas"]
-        # With version 2 the autoscaler replaces pods; KubeRay refuses any other policy.
+        assert 0 <= group["minReplicas"] < group["maxReplicas"]
+        # The autoscaler's field: `kubectl apply` would put it back.
+        assert "replicas" not in group
+        # KubeRay refuses any other policy with version 2.
         assert group["template"]["spec"].get("restartPolicy", "Never") == "Never"
 
 
