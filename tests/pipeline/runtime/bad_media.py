@@ -60,7 +60,8 @@ def sound_and_film_cases(folder: Path, url: str) -> Iterator[Case]:
 
     whole = write_film(folder / "good.mp4", 3.0, sound=speechlike(3.0, 48_000), subtitles=[(0.5, 1.0, "Hello")])
     yield film("good film", whole, "rows")
-    half_an_hour = long.long_film(folder / "long.mp4", 0.5, size=(32, 32), gop_s=10.0, rate_hz=8_000)
+    # A bit less, so that the encoder's padding of the sound does not reach into a clip of its own.
+    half_an_hour = long.long_film(folder / "long.mp4", 0.499, size=(32, 32), gop_s=10.0, rate_hz=8_000)
     yield film("half an hour, in three ranges", half_an_hour, "rows", windows=180)
     yield film("film without sound", folder / "mute.mp4", "rows")
     yield film("a cover is no film", cover, "decode.no_stream", "no video stream")
