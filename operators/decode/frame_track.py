@@ -75,6 +75,7 @@ class FrameTrack:
             self.first_s = raw_time_s(self._pending.pts, self._pending.time_base) or Fraction(0)
             self._last_raw_s = self.first_s
             self.height, self.width = self._upright_size(self._pending)
+            self._check_size(self.width, self.height)
         except BaseException:
             self._demuxer.close()
             raise
@@ -123,7 +124,8 @@ class FrameTrack:
             if raw_s is None:
                 raw_s = self._last_raw_s + self._length_s(frame)
             self._last_raw_s = raw_s
-            self._check_size(frame.width, frame.height)
+            # As it will be with square pixels: a header may claim any aspect.
+            self._check_size(*_square(frame, self._stream))
             t_s = raw_s - self._origin
             if t_s > self._limits.max_duration_s:
                 raise MediaLimitError(f"longer than the {self._limits.max_duration_s:.0f} s that are allowed")

@@ -43,7 +43,7 @@ class PrepareStage:
         yield from self._further_segments()
         while True:
             if not self.ready.unbound:
-                core.waits[PREPARE] = WaitReason.NO_SLOT if len(self.ready) else WaitReason.NO_INPUT
+                core.waits[PREPARE] = self._bound_wait() if len(self.ready) else WaitReason.NO_INPUT
                 return
             worker = core.workers.pick(PREPARE)
             if worker is None:
@@ -68,6 +68,11 @@ class PrepareStage:
                 if not leases:
                     break
                 yield self._call(worker, leases)
+
+    def _bound_wait(self) -> WaitReason:
+        """Why further segments wait: their workers are busy, or there is no room for their windows."""
+        admits = self._core.windows.admits(self._core.settings.lease_bytes)
+        return WaitReason.NO_SLOT if admits else WaitReason.NO_BYTES
 
     def _room(self) -> int:
         """Leases that the next call may have: no more than its windows have bytes for."""

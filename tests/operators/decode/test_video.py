@@ -15,9 +15,10 @@ from operators.decode.demux import AvLimits
 from operators.errors import DecodeFailedError, MediaLimitError, NoStreamError, NotMediaError, TruncatedError
 from operators.forms import CLOCK_HZ, ClipForm
 from tests.making import broken, lures, odd
-from tests.making.film import write_film
+from tests.making.film import add_video, encoded_pictures, write_film
 from tests.making.long import click_and_flash
-from tests.making.picture import number_of
+from tests.making.muxing import create, mux
+from tests.making.picture import number_of, numbered
 from tests.making.sound import silence, speechlike
 from tests.operators.decode.av_files import CLIPS, FACTS, alike, watched
 
@@ -218,6 +219,17 @@ def test_frames_and_lengths_over_a_limit_are_refused(tmp_path: Path) -> None:
     for limits, said in ((AvLimits(max_pixels=6143), "96x64"), (AvLimits(max_duration_s=2), "3 s")):
         with pytest.raises(MediaLimitError, match=said):
             VideoDecoder((CLIPS,), FilmSettings(limits)).decode(path, FACTS, None)
+
+
+def test_an_aspect_that_would_make_a_picture_too_large_is_refused(tmp_path: Path) -> None:
+    path, rate = tmp_path / "a.mp4", Fraction(25)
+    with create(path) as out:
+        video = add_video(out, "libx264", rate, (64, 64), 1.0, 0)
+        video.codec_context.sample_aspect_ratio = Fraction(2)
+        mux(out, encoded_pictures(video, ((number, numbered(number, 64, 64)) for number in range(5)), 1 / rate))
+    with pytest.raises(MediaLimitError, match="128x64"):
+        VideoDecoder((CLIPS,), FilmSettings(AvLimits(max_pixels=64 * 64))).decode(path, FACTS, None)
+    assert VideoDecoder((CLIPS,)).decode(path, FACTS, None).decoded.width == 128
 
 
 @pytest.mark.parametrize("kind", ["hls", "hls_key", "ffconcat", "dash", "sdp"])

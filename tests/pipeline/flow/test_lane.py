@@ -11,8 +11,9 @@ from pipeline.flow.blame import Blame
 from pipeline.flow.calls import CallFailure, Prepare, Tokenize
 from pipeline.flow.core import LaneSettings
 from pipeline.flow.prepare_stage import PREPARE
+from pipeline.flow.waits import WaitReason
 from pipeline.records import Empty, Letter, Sealed, SourcePartition
-from pipeline.simulate.media import FOREVER, Media
+from pipeline.simulate.media import FOREVER, WINDOW_BYTES, Media
 from pipeline.simulate.shop import ALPHA, BETA, LOG, SETTINGS, Shop
 
 OTHER = SourcePartition("s", 1)
@@ -136,6 +137,18 @@ def test_a_further_segment_goes_to_the_worker_that_has_the_file_open():
         workers.append(prepare.worker)
         shop.answer(call)
     assert len(set(workers)) == 1
+    shop.run()
+    shop.at_rest()
+
+
+def test_a_further_segment_says_whether_it_waits_for_its_worker_or_for_room():
+    shop = Shop(replace(SETTINGS, window_bytes=3 * WINDOW_BYTES))
+    shop.hire()
+    shop.admit(0, Media(segments=((3, 3), (1, 1))))
+    shop.act()
+    shop.answer(min(shop.pending))
+    shop.act()
+    assert shop.lane.core.waits[PREPARE] is WaitReason.NO_BYTES
     shop.run()
     shop.at_rest()
 
