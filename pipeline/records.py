@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import NamedTuple
 
 from operators.pickling import flat
@@ -152,6 +153,33 @@ class Shard:
     sha256: str
 
 
+class PredicateField(StrEnum):
+    """What a takedown looks at; a column of every row, and a field of every reference."""
+
+    URI = "uri"
+    SUBJECT_KEY = "subject_key"
+    LICENCE = "licence"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Predicate:
+    """What is taken down, for ever: nothing of which `field` is `value` is added any more."""
+
+    field: PredicateField
+    value: str
+
+
+class SealKind(StrEnum):
+    """What a commit does with finished messages."""
+
+    LIVE = "live"
+    """They come for the first time: they gain coverage. Catch-up below a `from` too."""
+    REPLAY = "replay"
+    """They close open letters, and gain no coverage: that they have. Holds of each message the items with letters."""
+    RETOKENIZE = "retokenize"
+    """A predecessor's messages, made anew: they gain coverage of the product's own, beneath what it inherits."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sealed:
     """What one packer finished for one product: whole messages and nothing else. The unit of a commit.
@@ -163,7 +191,8 @@ class Sealed:
         voided: in which messages those items were, one entry for each further item of a message: what keeps the
             count right when another commit has some of these messages already. May be left out where nothing but
             voids of one reason is covered here, one to a message.
-        closes_letters: a replay: its rows close open letters and gain no coverage.
+        kind: what a commit does with it.
+        obeys: the log's version up to which its makers obeyed predicates; the commit takes out what later ones say.
     """
 
     product: str
@@ -172,7 +201,8 @@ class Sealed:
     letters: tuple[Letter, ...] = ()
     empties: tuple[Empty, ...] = ()
     voids: Mapping[VoidReason, int] = field(default_factory=dict[VoidReason, int])
-    closes_letters: bool = False
+    kind: SealKind = SealKind.LIVE
+    obeys: int = 0
     voided: tuple[tuple[VoidReason, Span], ...] = ()
 
 

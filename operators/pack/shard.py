@@ -32,6 +32,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from operators.errors import InvariantError, ShardCorruptError
+from operators.records import Origin
 
 SIDECAR_FORMAT = 1
 BATCH_BYTES = 1 << 20
@@ -221,15 +222,32 @@ def read_batch(read_range: ReadRange, index: ShardIndex, schema: pa.Schema, plac
     return pa.ipc.read_record_batch(pa.py_buffer(data), schema)
 
 
+@dataclass(frozen=True, slots=True)
+class Filtered:
+    """What became of a shard.
+
+    Attributes:
+        matching: the items that went because a column had a value, not with their messages.
+    """
+
+    facts: ShardFacts | NothingLeft
+    matching: frozenset[Origin]
+
+
 def filter_shard(
-    source: Path, target: Path, drop: Sequence[Drop], batch_bytes: int = BATCH_BYTES
-) -> ShardFacts | NothingLeft:
-    """Copy a shard without the rows of some messages.
+    source: Path,
+    target: Path,
+    drop: Sequence[Drop],
+    values: Sequence[tuple[str, str]] = (),
+    batch_bytes: int = BATCH_BYTES,
+) -> Filtered:
+    """Copy a shard without some of its rows.
 
     Args:
         source: a shard on local disk; left as it is.
         target: of the new file.
         drop: the messages that are to go.
+        values: (column, value) pairs: rows that have one of them are to go. A column that the shard lacks has none.
         batch_bytes: as in `write_shard`.
 
     Raises:
@@ -241,13 +259,33 @@ def filter_shard(
             reader = pa.ipc.open_file(mapped)
         except pa.ArrowInvalid as error:
             raise ShardCorruptError(f"{source.name}: {error}") from error
+        matching = set[Origin]()
         batches = (reader.get_batch(place) for place in range(reader.num_record_batches))
-        kept = (batch.filter(pa.array(~_matches(batch, drop))) for batch in batches)
-        some = (batch for batch in kept if batch.num_rows)
+        some = (batch for batch in (_kept(each, drop, values, matching) for each in batches) if batch.num_rows)
         first = next(some, None)
         if first is None:
-            return NothingLeft(sum(reader.get_batch(place).num_rows for place in range(reader.num_record_batches)))
-        return write_shard(target, reader.schema, _with_first(first, some), batch_bytes)
+            rows = sum(reader.get_batch(place).num_rows for place in range(reader.num_record_batches))
+            return Filtered(NothingLeft(rows), frozenset(matching))
+        facts = write_shard(target, reader.schema, _with_first(first, some), batch_bytes)
+        return Filtered(facts, frozenset(matching))
+
+
+def _kept(
+    batch: pa.RecordBatch, drop: Sequence[Drop], values: Sequence[tuple[str, str]], matching: set[Origin]
+) -> pa.RecordBatch:
+    """The rows that stay; adds the items that `values` are about to `matching`."""
+    left = batch.filter(pa.array(~_matches(batch, drop)))
+    there = np.zeros(left.num_rows, np.bool_)
+    for name, value in values:
+        if left.schema.get_field_index(name) >= 0:
+            same = pc.call_function("equal", [left.column(name), value])
+            there |= pc.call_function("fill_null", [same, False]).to_numpy(zero_copy_only=False)
+    if not there.any():
+        return left
+    gone = left.filter(pa.array(there))
+    columns = [gone.column(name).to_pylist() for name in ("source_id", "partition", "offset", "item")]
+    matching.update(Origin(*origin) for origin in zip(*columns, strict=True))
+    return left.filter(pa.array(~there))
 
 
 def _with_first(first: pa.RecordBatch, rest: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from operators.errors import WorkerKilledError
 from operators.records import Failure, MediaReference, VoidReason
@@ -35,8 +36,9 @@ from pipeline.flow.credits import Valve
 from pipeline.flow.ledger import DirectOutcomes, Entry
 from pipeline.flow.pack_stage import PackStage
 from pipeline.flow.prepare_stage import PrepareStage
+from pipeline.flow.takedown import is_taken_down
 from pipeline.flow.tokenize_stage import TokenizeStage
-from pipeline.records import Message, PackReport, Sealed, SourcePartition, Span
+from pipeline.records import Message, PackReport, Predicate, Sealed, SealKind, SourcePartition, Span
 
 
 class Lane:
@@ -49,6 +51,7 @@ class Lane:
         settings: limits.
         rng: for jitter.
         wall_ms: the wall clock, for letters.
+        kind: what a commit does with what it gives.
     """
 
     def __init__(
@@ -59,9 +62,12 @@ class Lane:
         settings: LaneSettings,
         rng: random.Random,
         wall_ms: Callable[[], int],
+        kind: SealKind = SealKind.LIVE,
     ) -> None:
         self.name = name
         self.views = dict(views)
+        self._kind = kind
+        self._predicates: frozenset[Predicate] = frozenset()
         self.core = Core(packers, settings, wall_ms)
         self.pack = PackStage(self.core, packers)
         self.tokenize = TokenizeStage(self.core, self.pack, self.views)
@@ -71,6 +77,13 @@ class Lane:
         self._ready_valve = Valve(low=settings.most_ready // 4, high=settings.most_ready)
         self._full_valve = Valve(low=settings.most_uncommitted * 3 // 4, high=settings.most_uncommitted)
 
+    # --- what the lake says ---
+
+    def obey(self, predicates: Collection[Predicate], version: int) -> None:
+        """From the next message on, what these take down is void; `version` of the lake's log has no others."""
+        self._predicates = frozenset(predicates)
+        self.core.ledger.obeys = version
+
     # --- events from the source ---
 
     def admit(self, message: Message, items: Sequence[Item], products: Iterable[str], now_s: float) -> None:
@@ -78,6 +91,8 @@ class Lane:
         products = [key for key in products if key in self.views]
         if not products or self.core.ledger.holds(message.log, message.origin.offset):
             return
+        if self._predicates:
+            items = [self._judged(item) for item in items]
         if any(isinstance(item, MediaReference) for item in items):
             entry = self.core.ledger.admit(message, items, products, now_s)
             self._lease(entry)
@@ -172,7 +187,8 @@ class Lane:
 
     def take_sealed(self) -> tuple[Sealed, ...]:
         """What is ready to be committed; each stands in exactly one answer."""
-        return (*self.pack.take_sealed(), *self.direct.take())
+        sealed = (*self.pack.take_sealed(), *self.direct.take())
+        return sealed if self._kind is SealKind.LIVE else tuple(replace(part, kind=self._kind) for part in sealed)
 
     def holds_back(self) -> bool:
         """Whether the source should be paused now; the answer has hysteresis, so ask once a round."""
@@ -216,6 +232,11 @@ class Lane:
                 for lease in leases:
                     self.prepare.ready.add(lease)
         return dropped
+
+    def _judged(self, item: Item) -> Item:
+        if isinstance(item, MediaReference) and is_taken_down(item, self._predicates):
+            return VoidReason.TAKEN_DOWN
+        return item
 
     def _lease(self, entry: Entry) -> None:
         for number, item in enumerate(entry.items):

@@ -43,6 +43,7 @@ class Entry:
         attempts: by item, the try that counts.
         progress: by item, how far that try has come, where it has begun.
         since_s: when it was admitted.
+        obeys: the log's version up to which takedowns were known then.
     """
 
     message: Message
@@ -51,6 +52,7 @@ class Entry:
     owed: set[str]
     uncommitted: set[str]
     since_s: float
+    obeys: int = 0
     attempts: dict[int, int] = field(default_factory=dict[int, int])
     progress: dict[int, Progress] = field(default_factory=dict[int, Progress])
 
@@ -70,6 +72,7 @@ class Ledger:
         self._runs: dict[SourcePartition, tuple[str, int]] = {}
         self._entries: dict[tuple[str, int], dict[int, Entry]] = defaultdict(dict)
         self._next_attempt = itertools.count(1)
+        self.obeys = 0
 
     def __len__(self) -> int:
         """Messages in flight."""
@@ -85,7 +88,7 @@ class Ledger:
     def admit(self, message: Message, items: Sequence[Item], products: Iterable[str], now_s: float) -> Entry:
         """Take a message into flight and bind it to a packer."""
         products = set(products)
-        entry = Entry(message, tuple(items), self._bind(message.log), products, set(products), now_s)
+        entry = Entry(message, tuple(items), self._bind(message.log), products, set(products), now_s, self.obeys)
         self._entries[message.log][message.origin.offset] = entry
         return entry
 
@@ -112,10 +115,16 @@ class Ledger:
         """Messages that this packer still owes something for."""
         return [entry for entry in self if entry.packer == packer and entry.owed]
 
-    def sealed(self, sealed: Sealed) -> None:
-        """A packer has handed these messages over for one product."""
+    def sealed(self, sealed: Sealed) -> int:
+        """A packer has handed these messages over for one product. Returns the log's version whose takedowns all of
+        them obey.
+        """
+        found, obeys = 0, self.obeys
         for entry in self._within(sealed.covers):
             entry.owed.discard(sealed.product)
+            found, obeys = found + 1, min(obeys, entry.obeys)
+        # Of one that was revoked meanwhile nobody knows when it was admitted.
+        return obeys if found == sum(span.count for span in sealed.covers) else 0
 
     def settle(self, product: str, spans: Iterable[Span]) -> int:
         """These messages have their committed outcome in one product; returns how many owe nothing any more."""

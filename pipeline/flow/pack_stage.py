@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from operators.records import ContentFacts, EmptyReason, Failure, MediaReference, VoidReason
 from pipeline.flow.calls import Action, Block, Forget, Pack, PieceItem, Seal
@@ -10,7 +11,7 @@ from pipeline.flow.core import Core, release
 from pipeline.flow.ledger import Entry
 from pipeline.flow.packline import PackLine, Parcel
 from pipeline.flow.waits import WaitReason
-from pipeline.records import Delivery, Empty, PackReport, Sealed, SourcePartition
+from pipeline.records import Delivery, Empty, Letter, PackReport, Sealed, SourcePartition
 
 PACK = "pack"
 
@@ -57,6 +58,8 @@ class PackStage:
         )
         if tokens is not None:
             tokens.readers += 1
+        if delivery.last:
+            self._core.failures.fine(product, self._core.now_s)
         self.lines[entry.packer].add(Parcel(delivery, tokens))
 
     def end(
@@ -68,7 +71,7 @@ class PackStage:
         facts: ContentFacts | None = None,
         attempts: int = 1,
     ) -> None:
-        """An item ends without rows in these products."""
+        """An item ends without rows in these products. Its letters are held; see `release`."""
         item = reference.origin.item
         for product in products:
             match outcome:
@@ -86,7 +89,27 @@ class PackStage:
                 facts=facts,
                 ended=ended,
             )
-            self.lines[entry.packer].add(Parcel(delivery, None))
+            parcel, failures, now_s = Parcel(delivery, None), self._core.failures, self._core.now_s
+            if isinstance(ended, Letter):
+                failures.letter(product, ended.failure.code, reference.uri, parcel, now_s)
+                continue
+            if isinstance(ended, Empty):
+                failures.fine(product, now_s)
+            self.lines[entry.packer].add(parcel)
+
+    def release(self, parcel: Parcel) -> None:
+        """A letter has been held for long enough."""
+        delivery = parcel.delivery
+        entry = self._core.ledger.entry(delivery.reference.origin)
+        if entry is not None and self._wanted(delivery):
+            self.lines[entry.packer].add(parcel)
+
+    def withhold(self, parcel: Parcel) -> None:
+        """A letter will not be committed, and its message neither: that will be read again."""
+        delivery = parcel.delivery
+        entry = self._core.ledger.entry(delivery.reference.origin)
+        if entry is not None and self._wanted(delivery):
+            self._core.ledger.drop(entry)
 
     def forget(self, logs: frozenset[SourcePartition]) -> None:
         """These logs are someone else's now."""
@@ -117,8 +140,7 @@ class PackStage:
         """A packer has answered."""
         self._release(self.lines[action.packer].answered(report))
         for sealed in report.sealed:
-            self._core.ledger.sealed(sealed)
-            self._sealed.append(sealed)
+            self._sealed.append(replace(sealed, obeys=self._core.ledger.sealed(sealed)))
 
     def lost(self, packer: str) -> None:
         """The packer is gone with its spool."""

@@ -17,7 +17,7 @@ import pyarrow as pa
 from operators.errors import InvariantError
 from operators.records import VoidReason
 from pipeline.flow.coverage import Coverage, bitmap_bytes, bitmap_read
-from pipeline.lake.codec import canonical_json, parse_product, product_json
+from pipeline.lake.codec import canonical_json, parse_predicate, parse_product, predicate_json, product_json
 from pipeline.lake.delta import OutcomeFile
 from pipeline.lake.state import Counters, LakeState, ProductState
 from pipeline.records import Shard, SourcePartition
@@ -61,7 +61,11 @@ def checkpoint_bytes(state: LakeState) -> bytes:
     """The state as a checkpoint file."""
     out = BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
-        meta = {"format": FORMAT, "version": state.version, "min_base": state.min_base}
+        meta: dict[str, Any] = {"format": FORMAT, "version": state.version, "min_base": state.min_base}
+        if state.predicates:
+            meta["predicates"] = [
+                predicate_json(predicate) | {"version": version} for predicate, version in state.predicates.items()
+            ]
         _add(archive, "meta.json", canonical_json(meta))
         for name, rows in _tables(state).items():
             _add(archive, f"{name}.arrow", _ipc(_SCHEMAS[name], rows))
@@ -82,6 +86,9 @@ def read_checkpoint(data: bytes) -> LakeState:
             tables = {name: _columns(archive.read(f"{name}.arrow"), name) for name in _SCHEMAS}
             state = LakeState()
             state.version, state.min_base = int(meta["version"]), int(meta["min_base"])
+            for raw in meta.get("predicates", ()):
+                version = int(raw.pop("version"))
+                state.predicates[parse_predicate(raw)] = version
             _fill(state, tables)
             return state
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, pa.ArrowException) as error:

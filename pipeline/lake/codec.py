@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import json
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
@@ -9,9 +11,20 @@ from typing import Any, TypeVar, cast
 from operators.errors import InvariantError
 from operators.records import Modality, VoidReason
 from operators.tokenize.base import TokenKind, TokenSpec
+from pipeline.flow.coverage import bitmap_bytes, bitmap_of, bitmap_ranges, bitmap_read
 from pipeline.flow.ranges import merged
-from pipeline.lake.delta import FORMAT, Delta, Opening, OutcomeFile, ProductSpan, Skip, Start, VoidCount
-from pipeline.records import Product, Range, Shard, SourcePartition, Span
+from pipeline.lake.delta import (
+    FORMAT,
+    Delta,
+    Opening,
+    OutcomeFile,
+    ProductSpan,
+    Rewrite,
+    Skip,
+    Start,
+    VoidCount,
+)
+from pipeline.records import Predicate, PredicateField, Product, Range, Shard, SourcePartition, Span
 
 T = TypeVar("T")
 Json = dict[str, Any]
@@ -34,6 +47,9 @@ def delta_bytes(delta: Delta) -> bytes:
         "voids": [{"product": each.product, "reason": each.reason, "items": each.items} for each in delta.voids],
         "closings": [{"product": each.product, **_span(each.span)} for each in delta.closings],
         "skips": [{"product": each.product, "reason": each.reason, **_span(each.span)} for each in delta.skips],
+        "remade": [{"product": each.product, **_span(each.span)} for each in delta.remade],
+        "rewrites": [_rewrite(rewrite) for rewrite in delta.rewrites],
+        "predicates": [predicate_json(each) for each in delta.predicates],
     }
     head: Json = {
         "format": FORMAT,
@@ -78,6 +94,9 @@ def parse_delta(data: bytes) -> Delta:
         voids=fields.take("voids", _many(_parse_void), ()),
         closings=fields.take("closings", _many(_parse_product_span), ()),
         skips=fields.take("skips", _many(_parse_skip), ()),
+        remade=fields.take("remade", _many(_parse_product_span), ()),
+        rewrites=fields.take("rewrites", _many(_parse_rewrite), ()),
+        predicates=fields.take("predicates", _many(parse_predicate), ()),
         min_base=fields.take("min_base", _int, None),
     )
     fields.done()
@@ -156,12 +175,28 @@ def _ranges(value: object) -> tuple[Range, ...]:
     return ranges
 
 
+MOST_RANGES = 256
+"""A span of more is written as a bitmap: every second offset of 65,536 is 500 kB as ranges, and 11 kB so."""
+
+
 def _span(span: Span) -> Json:
-    return {**_log(span.log), "ranges": [list(each) for each in span.ranges]}
+    if len(span.ranges) <= MOST_RANGES:
+        return {**_log(span.log), "ranges": [list(each) for each in span.ranges]}
+    return {**_log(span.log), "bitmap": base64.b64encode(bitmap_bytes(bitmap_of(span.ranges))).decode()}
+
+
+def _bitmap(value: object) -> tuple[Range, ...]:
+    try:
+        data = base64.b64decode(_str(value), validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"not base64: {error}") from error
+    return bitmap_ranges(bitmap_read(data))
 
 
 def _parse_span(fields: _Fields) -> Span:
-    return Span(_parse_log(fields), fields.take("ranges", _ranges))
+    log = _parse_log(fields)
+    bitmap: tuple[Range, ...] = fields.take("bitmap", _bitmap, ())
+    return Span(log, bitmap or fields.take("ranges", _ranges))
 
 
 def _parse_bare_span(value: object) -> Span:
@@ -237,6 +272,47 @@ def _parse_outcomes(value: object) -> OutcomeFile:
         empties=fields.take("empties", _int),
         open=fields.take("open", _many(_parse_bare_span)),
     )
+    fields.done()
+    return result
+
+
+def _rewrite(rewrite: Rewrite) -> Json:
+    return {
+        "product": rewrite.product,
+        "removes": list(rewrite.removes),
+        "shards": [_shard(shard) for shard in rewrite.shards],
+        "outcomes": [_outcomes(file) for file in rewrite.outcomes],
+        "taken_down": rewrite.taken_down,
+    }
+
+
+def _parse_rewrite(value: object) -> Rewrite:
+    fields = _fields(value, "rewrite")
+    result = Rewrite(
+        product=fields.take("product", _str),
+        removes=fields.take("removes", _many(_str)),
+        shards=fields.take("shards", _many(_parse_shard)),
+        outcomes=fields.take("outcomes", _many(_parse_outcomes)),
+        taken_down=fields.take("taken_down", _int),
+    )
+    fields.done()
+    return result
+
+
+def predicate_json(predicate: Predicate) -> Json:
+    """A predicate as JSON."""
+    return {"field": predicate.field, "value": predicate.value}
+
+
+def parse_predicate(value: object) -> Predicate:
+    """Back from `predicate_json`.
+
+    Raises:
+        InvariantError: a field is missing, unknown or of the wrong type.
+        TypeError: not an object.
+    """
+    fields = _fields(value, "predicate")
+    result = Predicate(fields.take("field", PredicateField), fields.take("value", _str))
     fields.done()
     return result
 

@@ -3,10 +3,11 @@
 1. **Judge** the openings: one that runs already is a no-op; a changed product needs a higher revision, or the whole
    commit is refused. Starts that are committed already, in the product or a predecessor, stand.
 2. **Admit** every part (a `Sealed`) against the state *and* what this delta has taken so far: a message that is covered
-   is dropped; a replayed one is dropped unless its letter is still open; the part of a product that is closed, or one
-   older than vacuum's floor, is refused alone.
-3. **Filter** each shard of a part that lost messages (`FilterShard`): a copy under a new name. **Write** the letters
-   and empties that are left, one file a product (`WriteOutcomes`).
+   is dropped; a replayed one is dropped unless its letter is still open, one made anew unless it is a predecessor's
+   alone; the part of a product that is closed, or one older than vacuum's floor, is refused alone. Rewrites go in
+   while all that they replace is live.
+3. **Filter** each shard of a part that lost messages, or that was made before a takedown (`FilterShard`): a copy
+   under a new name. **Write** the letters and empties that are left, one file a product (`WriteOutcomes`).
 4. **Create** version N+1 exclusively (`CreateVersion`), with a `commit_id` that is fresh since the last conflict.
 5. Whatever the store answered, **read** N+1 (`ReadVersion`): timeouts, 5xx and 409 are unclear, an SDK that retries
    reports 412 on its own success, and an abandoned put may land later.
@@ -22,14 +23,16 @@ written for it are named by no version.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from enum import StrEnum
 
 from operators.errors import InvariantError, StopError
+from operators.records import Origin
 from pipeline.flow.ranges import Ranges, difference, intersection, merged
 from pipeline.lake.codec import delta_bytes, parse_delta
-from pipeline.lake.delta import Delta, Opening, OutcomeFile, ProductSpan, Skip, Start, VoidCount
+from pipeline.lake.delta import Delta, OutcomeFile, Rewrite
+from pipeline.lake.draft import Basis, added_by, draft
 from pipeline.lake.parts import Part, spans_difference
 from pipeline.lake.paths import base_of, version_path
 from pipeline.lake.proposal import (
@@ -51,7 +54,8 @@ from pipeline.lake.proposal import (
     WriteOutcomes,
 )
 from pipeline.lake.state import LakeState
-from pipeline.records import Empty, Letter, SourcePartition, Span
+from pipeline.lake.takedown import taken_down_outcomes
+from pipeline.records import Empty, Letter, Predicate, SealKind, SourcePartition, Span
 
 Taken = dict[tuple[str, SourcePartition], Ranges]
 
@@ -73,6 +77,18 @@ class Rules:
         del conflicts
         known = state.products.get(product)
         return state.open_letters(known.product.name, span) if known else ()
+
+    def remakeable(self, state: LakeState, product: str, span: Span) -> Ranges:
+        """Which of these messages a predecessor covers, and the product's own commits do not."""
+        return difference(state.overlap(product, span), state.own_overlap(product, span))
+
+    def later_predicates(self, state: LakeState, obeyed: int) -> Mapping[Predicate, int]:
+        """The takedowns that whoever obeyed those up to version `obeyed` did not know of."""
+        return {predicate: version for predicate, version in state.predicates.items() if version > obeyed}
+
+    def replaceable(self, state: LakeState, product: str, path: str) -> bool:
+        """Whether a rewrite may replace this file."""
+        return state.is_live(product, path)
 
     def taken(self, ranges: Ranges, span: Span) -> Ranges:
         """What of these messages this delta has already, given what it has taken of the same product and log."""
@@ -115,13 +131,15 @@ class Commit:
     ) -> None:
         self._proposal, self._state, self._rules = proposal, state, rules or Rules()
         self._writer, self._new_id, self._now_ms = writer, new_id, now_ms
-        self._parts = [Part(sealed, sealed) for sealed in proposal.sealed]
+        self._parts = [Part(sealed, sealed, obeys=sealed.obeys) for sealed in proposal.sealed]
         self._phase = Phase.BEGIN
         self._conflicts = 0
-        self._openings: tuple[Opening, ...] = ()
+        self._basis = Basis(state, ())
+        self._rewrites: tuple[Rewrite, ...] = ()
         self._filters = deque[tuple[Part, FilterShard]]()
         self._files = dict[str, tuple[tuple[Letter, ...], tuple[Empty, ...], OutcomeFile]]()
         self._wanted = deque[WriteOutcomes]()
+        self._taken_down = dict[int, set[Origin]]()
         self._sent: Delta | None = None
 
     def begin(self) -> Action:
@@ -135,10 +153,11 @@ class Commit:
             InvariantError: no answer to the last action, or the log breaks its own rules.
         """
         match self._phase, event:
-            case Phase.FILTER, ShardFiltered(shard):
+            case Phase.FILTER, ShardFiltered(shard, taken_down):
                 part, action = self._filters.popleft()
                 part.replace_shard(action.shard, shard)
-                return self._filters[0][1] if self._filters else self._write_outcomes()
+                self._taken_down.setdefault(id(part), set()).update(taken_down)
+                return self._filters[0][1] if self._filters else self._filtered()
             case Phase.OUTCOMES, OutcomesWritten(file):
                 wanted = self._wanted.popleft()
                 self._files[wanted.product] = (wanted.letters, wanted.empties, file)
@@ -158,24 +177,47 @@ class Commit:
     def _admit(self) -> Action:
         try:
             judged = (self._state.judged(opening) for opening in self._proposal.openings)
-            self._openings = tuple(opening for opening in judged if opening is not None)
+            self._basis = Basis(self._state, tuple(opening for opening in judged if opening is not None))
             self._filters.clear()
-            taken, closing = Taken(), Taken()
+            self._taken_down.clear()
+            taken = dict[SealKind, Taken]()
             for part in self._parts:
-                self._admit_part(part, closing if part.sealed.closes_letters else taken)
+                self._admit_part(part, taken.setdefault(part.sealed.kind, {}))
+            self._rewrites = tuple(self._live_rewrites())
         except StopError as error:
             self._phase = Phase.DONE
             return Refused(error)
         if self._filters:
             self._phase = Phase.FILTER
             return self._filters[0][1]
+        return self._filtered()
+
+    def _live_rewrites(self) -> Iterator[Rewrite]:
+        """Those of which all inputs are live, and none is another one's too."""
+        taken = set[str]()
+        for rewrite in self._proposal.rewrites:
+            live = all(self._rules.replaceable(self._state, rewrite.product, path) for path in rewrite.removes)
+            fresh = all(base_of(path) >= self._state.min_base for path in added_by(rewrite))
+            if live and fresh and taken.isdisjoint(rewrite.removes):
+                taken |= set(rewrite.removes)
+                yield rewrite
+
+    def _filtered(self) -> Action:
+        """All shards are as they may be committed: what was taken down out of them is void from now on."""
+        for part in self._parts:
+            later = self._rules.later_predicates(self._state, part.obeys)
+            if later and part.left.covers:
+                rows = self._taken_down.get(id(part), set())
+                others = taken_down_outcomes(part.left.letters, part.left.empties, later)
+                part.take_down(others | rows)
+            part.obeys = max([part.obeys, *later.values()])
         return self._write_outcomes()
 
     def _admit_part(self, part: Part, taken: Taken) -> None:
         product, state = part.sealed.product, self._state
         if part.refused:
             return
-        if not self._is_open(product):
+        if not self._basis.is_open(product):
             part.refuse(Reason.PRODUCT_CLOSED)
             return
         if any(base_of(shard.path) < state.min_base for shard in part.left.shards):
@@ -191,32 +233,27 @@ class Commit:
                 gone.append(Span(span.log, lost))
                 reason = why if there else Reason.TWICE_IN_DELTA
             taken[mine] = merged((*taken.get(mine, ()), *difference(span.ranges, lost)))
-        if gone:
-            drop = tuple(gone)
-            for shard in part.drop(drop, reason):
-                self._filters.append((part, FilterShard(shard, drop, state.version)))
+        drop = tuple(gone)
+        lessened = part.drop(drop, reason) if drop else ()
+        later = tuple(sorted(self._rules.later_predicates(state, part.obeys)))
+        for shard in part.left.shards if later else lessened:
+            self._filters.append((part, FilterShard(shard, drop, state.version, later)))
 
     def _not_admitted(self, part: Part, span: Span) -> tuple[Ranges, Reason]:
-        basis = self._basis(part.sealed.product)
-        if part.sealed.closes_letters:
+        product = part.sealed.product
+        basis = self._basis.of(product)
+        if part.sealed.kind is SealKind.REPLAY:
             still = self._rules.letters_open(self._state, basis, span, self._conflicts)
             return difference(span.ranges, still), Reason.LETTER_NOT_OPEN
-        if self._start(part.sealed.product, span.log) is None:
-            raise InvariantError(f"{span.log} has no committed start in {part.sealed.product}: nothing may be covered")
+        if part.sealed.kind is SealKind.RETOKENIZE:
+            owed = self._rules.remakeable(self._state, product, span)
+            return difference(span.ranges, owed), Reason.NOT_A_PREDECESSORS
+        if self._start(product, span.log) is None:
+            raise InvariantError(f"{span.log} has no committed start in {product}: nothing may be covered")
         return self._rules.covered(self._state, basis, span, self._conflicts), Reason.ALREADY_COVERED
 
-    def _is_open(self, product: str) -> bool:
-        if any(opening.product.key == product for opening in self._openings):
-            return True
-        return self._state.is_open(product) and all(opening.closes != product for opening in self._openings)
-
-    def _basis(self, product: str) -> str:
-        """Whose lineage counts for a product: before its opening is committed, its predecessor's."""
-        opened = (opening for opening in self._openings if opening.product.key == product)
-        return next((opening.closes for opening in opened if opening.closes is not None), product)
-
     def _start(self, product: str, log: SourcePartition) -> int | None:
-        known = self._state.start(self._basis(product), log)
+        known = self._basis.start(product, log)
         if known is not None:
             return known
         return next((s.offset for s in self._proposal.starts if (s.product, s.log) == (product, log)), None)
@@ -241,70 +278,20 @@ class Commit:
     # --- 4.: the version
 
     def _create(self) -> Action:
-        delta = self._delta()
+        files = tuple(file for _, _, file in self._files.values())
+        parts = [part.left for part in self._parts if part.left.covers]
+        delta = draft(self._proposal, parts, files, self._rewrites, self._basis, self._covered)
         if delta is None:
             return self._committed(None)
-        self._sent = delta
-        return self._send(delta)
+        self._sent = replace(delta, writer=self._writer, committed_at_ms=self._now_ms(), commit_id=self._new_id())
+        return self._send(self._sent)
+
+    def _covered(self, product: str, span: Span) -> Ranges:
+        return self._rules.covered(self._state, self._basis.of(product), span, self._conflicts)
 
     def _send(self, delta: Delta) -> Action:
         self._phase = Phase.CREATE
         return CreateVersion(delta.version, version_path(delta.version), delta_bytes(delta))
-
-    def _delta(self) -> Delta | None:
-        left = [part.left for part in self._parts if part.left.covers]
-        covers = [part for part in left if not part.closes_letters]
-        floor = self._proposal.min_base
-        files = tuple(file for _, _, file in self._files.values())
-        draft = Delta(
-            version=self._state.version + 1,
-            base=self._state.version,
-            commit_id="",
-            writer=self._writer,
-            committed_at_ms=self._now_ms(),
-            openings=self._openings,
-            starts=tuple(self._starts()),
-            shards=tuple(shard for part in left for shard in part.shards),
-            covers=tuple(ProductSpan(part.product, span) for part in covers for span in part.covers),
-            outcomes=files,
-            voids=tuple(self._voids()),
-            closings=tuple(ProductSpan(p.product, span) for p in left if p.closes_letters for span in p.covers),
-            skips=tuple(self._skips()),
-            min_base=floor if floor is not None and floor > self._state.min_base else None,
-        )
-        new = (draft.openings, draft.starts, draft.covers, draft.closings, draft.skips)
-        if not any(new) and draft.min_base is None:
-            return None
-        return replace(draft, base=draft.oldest_base, commit_id=self._new_id())
-
-    def _starts(self) -> Iterable[Start]:
-        seen = set[tuple[str, SourcePartition]]()
-        for start in self._proposal.starts:
-            key = (start.product, start.log)
-            committed = self._state.start(self._basis(start.product), start.log)
-            if key not in seen and committed is None and self._is_open(start.product):
-                seen.add(key)
-                yield start
-
-    def _skips(self) -> Iterable[Skip]:
-        taken = list[ProductSpan]()
-        for part in self._parts:
-            if not part.sealed.closes_letters:
-                taken += [ProductSpan(part.sealed.product, span) for span in part.left.covers]
-        for skip in self._proposal.skips:
-            if not self._is_open(skip.product):
-                continue
-            covered = self._rules.covered(self._state, self._basis(skip.product), skip.span, self._conflicts)
-            here = Span(skip.span.log, difference(skip.span.ranges, covered))
-            for span in spans_difference([here], [each.span for each in taken if each.product == skip.product]):
-                taken.append(ProductSpan(skip.product, span))
-                yield Skip(skip.product, span, skip.reason)
-
-    def _voids(self) -> Iterable[VoidCount]:
-        for part in self._parts:
-            for reason, items in part.left.voids.items():
-                if part.left.covers and items:
-                    yield VoidCount(part.sealed.product, reason, items)
 
     # --- 5.: whose it is
 
@@ -335,12 +322,17 @@ class Commit:
         named = [part.sealed.product for part in self._parts]
         named += [each.product for each in (*self._proposal.starts, *self._proposal.skips)]
         closed = tuple(sorted({product for product in named if not self._state.is_open(product)}))
-        return Committed(self._state.version, delta, tuple(self._result(part) for part in self._parts), closed)
+        parts = tuple(self._result(part) for part in self._parts)
+        stale = tuple(rewrite for rewrite in self._proposal.rewrites if rewrite not in self._rewrites)
+        return Committed(self._state.version, delta, parts, closed, stale, self._conflicts)
 
     def _result(self, part: Part) -> PartResult:
         sealed, left = part.sealed, part.left
-        if sealed.closes_letters:
+        if sealed.kind is SealKind.REPLAY:
             settled = () if part.refused else sealed.covers
+        elif sealed.kind is SealKind.RETOKENIZE:
+            there = (Span(span.log, self._state.own_overlap(sealed.product, span)) for span in sealed.covers)
+            settled = tuple(span for span in there if span.ranges)
         else:
             there = (Span(span.log, self._state.overlap(sealed.product, span)) for span in sealed.covers)
             settled = tuple(span for span in there if span.ranges)

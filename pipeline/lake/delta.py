@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from operators.records import VoidReason
 from pipeline.lake.paths import base_of
-from pipeline.records import Product, Shard, SourcePartition, Span
+from pipeline.records import Predicate, Product, Shard, SourcePartition, Span
 
 FORMAT = 1
 
@@ -80,6 +80,24 @@ class OutcomeFile:
 
 
 @dataclass(frozen=True, slots=True)
+class Rewrite:
+    """Live files of a product (key, open or closed) that others take the place of.
+
+    Attributes:
+        removes: paths of shards and outcomes files that are live until now.
+        shards: with the rows that stay.
+        outcomes: with the letters and empties that stay. Letters that were closed before stay closed.
+        taken_down: items that had an outcome until now, and are void from now on.
+    """
+
+    product: str
+    removes: tuple[str, ...]
+    shards: tuple[Shard, ...] = ()
+    outcomes: tuple[OutcomeFile, ...] = ()
+    taken_down: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Delta:
     """One log version.
 
@@ -91,6 +109,8 @@ class Delta:
         committed_at_ms: by the committer's clock, UTC; for people.
         covers: the messages that are done by this delta.
         closings: the messages whose open letters are closed. Closings come before `outcomes` open letters.
+        remade: the messages that a predecessor covers, and that the product now has of its own.
+        predicates: what is taken down from the next version on.
         min_base: from now on nothing older than this may be added (vacuum).
     """
 
@@ -107,6 +127,9 @@ class Delta:
     voids: tuple[VoidCount, ...] = ()
     closings: tuple[ProductSpan, ...] = ()
     skips: tuple[Skip, ...] = ()
+    remade: tuple[ProductSpan, ...] = ()
+    rewrites: tuple[Rewrite, ...] = ()
+    predicates: tuple[Predicate, ...] = ()
     min_base: int | None = None
 
     @property
@@ -114,6 +137,9 @@ class Delta:
         """The data and outcome files that it adds."""
         yield from (shard.path for shard in self.shards)
         yield from (file.path for file in self.outcomes)
+        for rewrite in self.rewrites:
+            yield from (shard.path for shard in rewrite.shards)
+            yield from (file.path for file in rewrite.outcomes)
 
     @property
     def oldest_base(self) -> int:

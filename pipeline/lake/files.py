@@ -16,9 +16,10 @@ from pipeline.lake.history import read_if_there
 from pipeline.lake.outcomes import outcome_bytes
 from pipeline.lake.parts import outcome_file
 from pipeline.lake.paths import README, index_path, live_path, outcomes_path, shard_dt, shard_path
+from pipeline.lake.proposal import ShardFiltered
 from pipeline.lake.state import LakeState
 from pipeline.lake.store import LakeStore
-from pipeline.records import Empty, Letter, Shard, Span
+from pipeline.records import Empty, Letter, Predicate, Shard, Span
 
 LIVE_FORMAT = 1
 
@@ -44,8 +45,18 @@ def upload_shard(store: LakeStore, local: Path, product: str, index: bytes, *, d
     return path
 
 
-def upload_filtered(store: LakeStore, shard: Shard, drop: Sequence[Span], *, base: int, unique: str) -> Shard | None:
-    """Bring in a copy of a shard that lacks the rows of some messages; None where no row is left.
+def upload_filtered(
+    store: LakeStore,
+    shard: Shard,
+    drop: Sequence[Span],
+    *,
+    base: int,
+    unique: str,
+    predicates: Sequence[Predicate] = (),
+) -> ShardFiltered:
+    """Bring in a copy of a shard that lacks the rows of some messages, and what predicates take down.
+
+    The shard itself comes back where nothing had to go, None where no row is left.
 
     Raises:
         ShardCorruptError: the shard is not what was written.
@@ -53,14 +64,17 @@ def upload_filtered(store: LakeStore, shard: Shard, drop: Sequence[Span], *, bas
     with tempfile.TemporaryDirectory(prefix="mediatok-filter-") as folder:
         source, target = Path(folder) / "source.arrow", Path(folder) / "target.arrow"
         store.download(shard.path, source)
-        facts = filter_shard(source, target, [(span.log.source_id, span.log.partition, span.ranges) for span in drop])
+        dropped = [(span.log.source_id, span.log.partition, span.ranges) for span in drop]
+        filtered = filter_shard(source, target, dropped, [(each.field.value, each.value) for each in predicates])
+        taken_down, facts = filtered.matching, filtered.facts
         if isinstance(facts, NothingLeft):
-            return None
+            return ShardFiltered(None, taken_down)
         if facts.rows == shard.rows:
-            return shard
+            return ShardFiltered(shard)
         dt = shard_dt(shard.path)
         path = upload_shard(store, target, shard.product, facts.index, dt=dt, base=base, unique=unique)
-    return Shard(shard.product, path, facts.rows, facts.tokens, facts.size_bytes, facts.sha256)
+    new = Shard(shard.product, path, facts.rows, facts.tokens, facts.size_bytes, facts.sha256)
+    return ShardFiltered(new, taken_down)
 
 
 def write_outcomes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -20,17 +21,19 @@ class Part:
         left: what is still to be committed.
         reason: why anything was taken away, else NEW.
         refused: nothing of it may be committed.
+        obeys: the log's version up to which predicates have been heeded.
     """
 
     sealed: Sealed
     left: Sealed
     reason: Reason = Reason.NEW
     refused: bool = False
+    obeys: int = 0
 
     def refuse(self, reason: Reason) -> None:
         """Take everything away."""
         self.refused, self.reason = True, reason
-        self.left = Sealed(self.sealed.product, closes_letters=self.sealed.closes_letters)
+        self.left = Sealed(self.sealed.product, kind=self.sealed.kind)
 
     def drop(self, spans: Sequence[Span], reason: Reason) -> tuple[Shard, ...]:
         """Take some messages away; returns the shards whose rows are now to be filtered.
@@ -41,7 +44,7 @@ class Part:
             self.reason = reason
         covers = spans_difference(self.left.covers, spans)
         if not covers:
-            self.left = Sealed(self.sealed.product, closes_letters=self.sealed.closes_letters)
+            self.left = Sealed(self.sealed.product, kind=self.sealed.kind)
             return ()
         self.left = replace(
             self.left,
@@ -52,6 +55,23 @@ class Part:
             voided=tuple((reason, span) for reason, each in self.left.voided for span in _kept(each, covers)),
         )
         return self.left.shards
+
+    def take_down(self, items: frozenset[Origin]) -> None:
+        """These items are void from now on: their rows are gone, their letters and empties go."""
+        left = self.left
+        voided = list(left.voided)
+        by_item: dict[tuple[SourcePartition, int], list[int]] = {}
+        for origin in items:
+            by_item.setdefault((_log_of(origin), origin.item), []).append(origin.offset)
+        for (log, _), offsets in sorted(by_item.items()):
+            voided.append((VoidReason.TAKEN_DOWN, Span(log, ranges_of(offsets))))
+        self.left = replace(
+            left,
+            letters=tuple(letter for letter in left.letters if letter.origin not in items),
+            empties=tuple(empty for empty in left.empties if empty.origin not in items),
+            voids=dict(Counter(left.voids) + Counter({VoidReason.TAKEN_DOWN: len(items)})),
+            voided=tuple(voided),
+        )
 
     def replace_shard(self, old: Shard, new: Shard | None) -> None:
         """Put a filtered shard in the old one's place, or nothing."""
@@ -89,9 +109,13 @@ def outcome_file(product: str, path: str, letters: Sequence[Letter], empties: Se
 
 
 def _within(origin: Origin, spans: Iterable[Span]) -> bool:
-    log = SourcePartition(origin.source_id, origin.partition)
+    log = _log_of(origin)
     here = ((origin.offset, origin.offset + 1),)
     return any(span.log == log and intersection(here, span.ranges) for span in spans)
+
+
+def _log_of(origin: Origin) -> SourcePartition:
+    return SourcePartition(origin.source_id, origin.partition)
 
 
 def _kept(span: Span, covers: Iterable[Span]) -> tuple[Span, ...]:

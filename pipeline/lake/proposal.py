@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from operators.errors import StopError
-from pipeline.lake.delta import Delta, Opening, OutcomeFile, Skip, Start
+from operators.records import Origin
+from pipeline.lake.delta import Delta, Opening, OutcomeFile, Rewrite, Skip, Start
 from pipeline.lake.store import CreateAnswer
-from pipeline.records import Empty, Letter, Sealed, Shard, Span
+from pipeline.records import Empty, Letter, Predicate, Sealed, Shard, Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,8 @@ class Proposal:
         starts: `from`s; where one is committed already, that one stands.
         skips: gaps accepted as lost.
         min_base: vacuum's floor.
+        predicates: what is to be taken down; those that stand already are no-ops.
+        rewrites: each goes in only while all that it replaces is live.
     """
 
     sealed: tuple[Sealed, ...] = ()
@@ -28,6 +31,8 @@ class Proposal:
     starts: tuple[Start, ...] = ()
     skips: tuple[Skip, ...] = ()
     min_base: int | None = None
+    predicates: tuple[Predicate, ...] = ()
+    rewrites: tuple[Rewrite, ...] = ()
 
 
 class Verdict(StrEnum):
@@ -45,6 +50,7 @@ class Reason(StrEnum):
     ALREADY_COVERED = "already_covered"
     TWICE_IN_DELTA = "twice_in_delta"
     LETTER_NOT_OPEN = "letter_not_open"
+    NOT_A_PREDECESSORS = "not_a_predecessors"
     PRODUCT_CLOSED = "product_closed"
     BASE_TOO_OLD = "base_too_old"
 
@@ -70,15 +76,18 @@ class PartResult:
 
 @dataclass(frozen=True, slots=True)
 class FilterShard:
-    """Do: make a copy of a shard without the rows of some messages; answer `ShardFiltered`.
+    """Do: make a copy of a shard without some of its rows; answer `ShardFiltered`.
 
     Attributes:
+        drop: the messages whose rows are to go.
+        predicates: the rows that these take down are to go as well.
         base: goes into the new file's name.
     """
 
     shard: Shard
     drop: tuple[Span, ...]
     base: int
+    predicates: tuple[Predicate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +126,16 @@ class Committed:
         delta: what was added; None where all was there already.
         parts: one a `Sealed`, in the proposal's order.
         closed_products: keys in the proposal that are not open (any more): their runs are superseded.
+        stale_rewrites: of the proposal, those of which an input is not live any more: to be made anew.
+        conflicts: how many versions of others this commit had to fold in on its way.
     """
 
     version: int
     delta: Delta | None
     parts: tuple[PartResult, ...]
     closed_products: tuple[str, ...]
+    stale_rewrites: tuple[Rewrite, ...] = ()
+    conflicts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +150,14 @@ Action = FilterShard | WriteOutcomes | CreateVersion | ReadVersion | Committed |
 
 @dataclass(frozen=True, slots=True)
 class ShardFiltered:
-    """The new shard, the same one where nothing had to go, or None where no row is left."""
+    """The new shard, the same one where nothing had to go, or None where no row is left.
+
+    Attributes:
+        taken_down: the items that the predicates took out of it.
+    """
 
     shard: Shard | None
+    taken_down: frozenset[Origin] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
 from pyroaring import BitMap64
 
 from operators.errors import ConfigError, InvariantError, ProductSupersededError
 from operators.records import VoidReason
-from pipeline.flow.coverage import Coverage, bitmap_of, bitmap_overlap
+from pipeline.flow.coverage import Coverage, bitmap_overlap
 from pipeline.flow.ranges import Ranges, difference, merged
-from pipeline.lake.delta import Delta, Opening, OutcomeFile, ProductSpan
-from pipeline.records import Product, Range, Shard, SourcePartition, Span
+from pipeline.lake.delta import Delta, Opening, OutcomeFile, ProductSpan, Rewrite
+from pipeline.lake.open_letters import OpenLetters, close_in_all, forget_file, open_in, open_ranges
+from pipeline.records import Predicate, Product, Shard, SourcePartition, Span
 
 Key = tuple[str, SourcePartition]
-"""(product key, log); for letters (product name, log)."""
+"""(product key, log)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class LakeState:
         letters: the messages with open letters, by (product *name*, log) and outcomes file: a successor takes
             its predecessor's letters over.
         counters: by product key.
+        predicates: what is taken down, and the version that said so.
     """
 
     def __init__(self) -> None:
@@ -68,14 +70,16 @@ class LakeState:
         self.own_coverage = dict[Key, Coverage]()
         self.shards = dict[str, dict[str, Shard]]()
         self.outcomes = dict[str, OutcomeFile]()
-        self.letters = dict[Key, dict[str, BitMap64]]()
+        self.letters: OpenLetters = {}
         self.counters = dict[str, Counters]()
+        self.predicates = dict[Predicate, int]()
 
     def copy(self) -> LakeState:
         """One that can go its own way."""
         other = LakeState()
         other.version, other.min_base = self.version, self.min_base
         other.products, other.starts, other.outcomes = dict(self.products), dict(self.starts), dict(self.outcomes)
+        other.predicates = dict(self.predicates)
         other.own_coverage = {key: coverage.copy() for key, coverage in self.own_coverage.items()}
         other.shards = {key: dict(shards) for key, shards in self.shards.items()}
         other.letters = {
@@ -155,6 +159,11 @@ class LakeState:
         """What of these messages is covered in a product, inherited coverage included."""
         return merged(each for own in self.coverages(product, span.log) for each in own.overlap(span.ranges))
 
+    def own_overlap(self, product: str, span: Span) -> Ranges:
+        """What of these messages a product's own commits cover."""
+        own = self.own_coverage.get((product, span.log))
+        return own.overlap(span.ranges) if own is not None else ()
+
     def covers(self, product: str, log: SourcePartition, offset: int) -> bool:
         """Whether a message is done in a product, by itself or a predecessor."""
         return any(coverage.covers(offset) for coverage in self.coverages(product, log))
@@ -175,8 +184,21 @@ class LakeState:
 
     def open_letters(self, name: str, span: Span) -> Ranges:
         """Which of these messages have open letters in the products of this name."""
-        files = self.letters.get((name, span.log), {})
-        return merged(each for offsets in files.values() for each in bitmap_overlap(offsets, span.ranges))
+        return open_ranges(self.letters, name, span)
+
+    # --- files
+
+    def is_live(self, product: str, path: str) -> bool:
+        """Whether this shard or outcomes file is what readers of a product (key) go by."""
+        if path in self.shards.get(product, ()):
+            return True
+        file = self.outcomes.get(path)
+        return file is not None and file.product == product
+
+    @property
+    def live_paths(self) -> set[str]:
+        """All live shards and outcomes files."""
+        return {path for shards in self.shards.values() for path in shards} | set(self.outcomes)
 
     # --- the fold
 
@@ -189,29 +211,45 @@ class LakeState:
         if delta.version != self.version + 1:
             raise InvariantError(f"version {delta.version} can't follow version {self.version}")
         self._check_base(delta)
+        self._apply_decisions(delta)
+        for rewrite in delta.rewrites:
+            self._rewrite(rewrite, delta)
+        self._apply_outcomes(delta)
+        for shard in delta.shards:
+            self._check_open(shard.product, delta)
+            self._add_shard(shard, delta)
+        if delta.min_base is not None:
+            self.min_base = delta.min_base
+        self.version = delta.version
+
+    def _apply_decisions(self, delta: Delta) -> None:
         for opening in delta.openings:
             self._open(opening, delta.version)
         for start in delta.starts:
             self._check_open(start.product, delta)
             if self.starts.setdefault((start.product, start.log), start.offset) != start.offset:
                 raise InvariantError(f"version {delta.version} moves the start of {start.log} in {start.product}")
+        for predicate in delta.predicates:
+            self.predicates.setdefault(predicate, delta.version)
+
+    def _apply_outcomes(self, delta: Delta) -> None:
         for closing in delta.closings:
             self._close_letters(closing, delta)
         for file in delta.outcomes:
             self._add_outcomes(file, delta)
         for each in (*delta.covers, *(ProductSpan(skip.product, skip.span) for skip in delta.skips)):
             self._cover(each, delta)
-        for shard in delta.shards:
-            self._add_shard(shard, delta)
-        voids = [(void.product, void.reason, void.items) for void in delta.voids]
-        skipped = [(skip.product, skip.reason, skip.span.count) for skip in delta.skips]
-        for product, reason, items in (*voids, *skipped):
-            self._check_open(product, delta)
-            counted = self.counters[product].voids
-            counted[reason] = counted.get(reason, 0) + items
-        if delta.min_base is not None:
-            self.min_base = delta.min_base
-        self.version = delta.version
+        for each in delta.remade:
+            self._remake(each, delta)
+        for void in delta.voids:
+            self._count_voids(void.product, void.reason, void.items, delta)
+        for skip in delta.skips:
+            self._count_voids(skip.product, skip.reason, skip.span.count, delta)
+
+    def _count_voids(self, product: str, reason: VoidReason, items: int, delta: Delta) -> None:
+        self._check_open(product, delta)
+        counted = self.counters[product].voids
+        counted[reason] = counted.get(reason, 0) + items
 
     def _check_base(self, delta: Delta) -> None:
         if delta.base != delta.oldest_base:
@@ -248,11 +286,24 @@ class LakeState:
         position = self.position(product, span.log)
         if position is None:
             raise InvariantError(f"version {delta.version} covers {span.log} in {product} before a start")
+        self._add_own(product, span, position)
+
+    def _remake(self, part: ProductSpan, delta: Delta) -> None:
+        product, span = part.product, part.span
+        self._check_open(product, delta)
+        if twice := self.own_overlap(product, span):
+            raise InvariantError(f"version {delta.version} makes {span.log} {twice[:3]} in {product} a second time")
+        if fresh := difference(span.ranges, self.overlap(product, span)):
+            raise InvariantError(f"version {delta.version} remakes {span.log} {fresh[:3]}, which {product} never had")
+        position = self.position(product, span.log)
+        assert position is not None
+        self._add_own(product, span, position)
+
+    def _add_own(self, product: str, span: Span, position: int) -> None:
         start = self.starts.get((product, span.log), position)
         self.own_coverage.setdefault((product, span.log), Coverage.starting_at(start)).add(span.ranges)
 
     def _add_shard(self, shard: Shard, delta: Delta) -> None:
-        self._check_open(shard.product, delta)
         live = self.shards[shard.product]
         if shard.path in live:
             raise InvariantError(f"version {delta.version} adds {shard.path} a second time")
@@ -266,27 +317,54 @@ class LakeState:
         not_open = difference(closing.span.ranges, self.open_letters(name, closing.span))
         if not_open:
             raise InvariantError(f"version {delta.version} closes letters that are not open: {name} {not_open[:3]}")
-        self._take_letters(name, closing.span.log, closing.span.ranges)
-
-    def _take_letters(self, name: str, log: SourcePartition, ranges: Sequence[Range]) -> None:
-        files = self.letters.get((name, log), {})
-        gone = bitmap_of(ranges)
-        for path in [path for path, offsets in files.items() if not offsets.isdisjoint(gone)]:
-            files[path] = files[path] - gone
-            if not files[path]:
-                del files[path]
+        close_in_all(self.letters, name, closing.span.log, closing.span.ranges)
 
     def _add_outcomes(self, file: OutcomeFile, delta: Delta) -> None:
         self._check_open(file.product, delta)
+        name = self.products[file.product].product.name
+        self._add_outcome_file(file, delta)
+        for span in file.open:
+            close_in_all(self.letters, name, span.log, span.ranges)
+            open_in(self.letters, name, file.path, span)
+
+    def _add_outcome_file(self, file: OutcomeFile, delta: Delta) -> None:
         if file.path in self.outcomes:
             raise InvariantError(f"version {delta.version} adds {file.path} a second time")
-        name = self.products[file.product].product.name
         self.outcomes[file.path] = replace(file, open=())
-        for span in file.open:
-            self._take_letters(name, span.log, span.ranges)
-            self.letters.setdefault((name, span.log), {})[file.path] = bitmap_of(span.ranges)
         self.counters[file.product].letters += file.letters
         self.counters[file.product].empties += file.empties
+
+    def _rewrite(self, rewrite: Rewrite, delta: Delta) -> None:
+        product = rewrite.product
+        if product not in self.products:
+            raise InvariantError(f"version {delta.version} rewrites files of {product}, which was never opened")
+        name, opened = self.products[product].product.name, dict[SourcePartition, BitMap64]()
+        for path in rewrite.removes:
+            if not self.is_live(product, path):
+                raise InvariantError(f"version {delta.version} replaces {path}, which is not live in {product}")
+            self._remove(product, path)
+            for log, offsets in forget_file(self.letters, name, path).items():
+                opened[log] = opened.get(log, BitMap64()) | offsets
+        for shard in rewrite.shards:
+            self._add_shard(shard, delta)
+        for file in rewrite.outcomes:
+            self._add_outcome_file(file, delta)
+            for span in file.open:
+                still = bitmap_overlap(opened.get(span.log, BitMap64()), span.ranges)
+                open_in(self.letters, name, file.path, Span(span.log, still))
+        if rewrite.taken_down:
+            counted = self.counters[product].voids
+            counted[VoidReason.TAKEN_DOWN] = counted.get(VoidReason.TAKEN_DOWN, 0) + rewrite.taken_down
+
+    def _remove(self, product: str, path: str) -> None:
+        counters, shard = self.counters[product], self.shards[product].pop(path, None)
+        if shard is not None:
+            counters.rows -= shard.rows
+            counters.tokens -= shard.tokens
+            return
+        file = self.outcomes.pop(path)
+        counters.letters -= file.letters
+        counters.empties -= file.empties
 
 
 def fold(deltas: Iterable[Delta]) -> LakeState:

@@ -81,6 +81,8 @@ class Coordinator:
         self.lanes = lanes
         self.desk = desk
         self.progress = Progress(version=desk.base_version)
+        for lane in lanes:
+            lane.lane.obey(desk.predicates, desk.base_version)
         self._scaler = scaler
         self._interval_s = interval_s
         self._observe = observe
@@ -175,6 +177,7 @@ class Coordinator:
         self.progress.commit_s = result.took_s
         self.progress.version = result.version
         for lane in self.lanes:
+            lane.lane.obey(result.predicates, result.version)
             lane.committed(result)
         verdicts = Counter(part.verdict.value for part in result.parts)
         _log.info("committed", version=result.version, took_s=round(result.took_s, 3), **verdicts)

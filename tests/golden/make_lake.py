@@ -21,7 +21,7 @@ from pipeline.lake.delta import Opening, Skip, Start
 from pipeline.lake.lake import Lake
 from pipeline.lake.open_store import open_store
 from pipeline.lake.proposal import Proposal
-from pipeline.records import Empty, Letter, Product, Sealed, Shard, SourcePartition, Span, ranges_of
+from pipeline.records import Empty, Letter, Product, Sealed, SealKind, Shard, SourcePartition, Span, ranges_of
 
 LOG = SourcePartition("golden-topic", 0)
 OTHER = SourcePartition("golden-listing", 0)
@@ -127,7 +127,7 @@ def make_lake(root: Path) -> Lake:
     )
     listing = Sealed(FIRST.key, (bring_shard(lake, FIRST, OTHER, 0),), (span(OTHER, 0),))
     lake.commit(Proposal((first, listing)))
-    replay = Sealed(FIRST.key, (bring_shard(lake, FIRST, LOG, 12),), (span(LOG, 12),), closes_letters=True)
+    replay = Sealed(FIRST.key, (bring_shard(lake, FIRST, LOG, 12),), (span(LOG, 12),), kind=SealKind.REPLAY)
     lake.commit(Proposal((replay,)))
     lake.commit(Proposal(openings=(Opening(SECOND, "image"),)))
     ahead = Sealed(SECOND.key, (bring_shard(lake, SECOND, LOG, 20, 22),), (span(LOG, 20, 22),))

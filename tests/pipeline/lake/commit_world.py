@@ -65,6 +65,7 @@ class World:
     log: dict[str, bytes] = field(default_factory=dict[str, bytes])
     rows: dict[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
     files: dict[str, tuple[tuple[Letter, ...], tuple[Empty, ...]]] = field(default_factory=dict)
+    uris: dict[int, str] = field(default_factory=dict[int, str])
     late: list[CreateVersion] = field(default_factory=list[CreateVersion])
     ids: itertools.count[int] = field(default_factory=itertools.count)
     trouble: float = 0.0
@@ -86,10 +87,14 @@ class World:
 
     def do(self, action: Action) -> Event:
         match action:
-            case FilterShard(shard, drop, base):
+            case FilterShard(shard, drop, base, predicates):
                 gone = {o for each in drop for start, end in each.ranges for o in range(start, end)}
                 left = tuple(offset for offset in self.rows[shard.path] if offset not in gone)
-                return ShardFiltered(self.shard(base, left, shard.product) if left else None)
+                values = {predicate.value for predicate in predicates}
+                down = {offset for offset in left if self.uris.get(offset, f"u{offset}") in values}
+                left = tuple(offset for offset in left if offset not in down)
+                new = self.shard(base, left, shard.product) if left else None
+                return ShardFiltered(new, frozenset(Origin("topic", 0, offset, 0) for offset in down))
             case WriteOutcomes(key, letters, empties, base):
                 path = outcomes_path(base, self.unique())
                 self.files[path] = (letters, empties)

@@ -11,10 +11,10 @@ from operators.records import EmptyReason, Failure, Modality, Origin, VoidReason
 from operators.tokenize.base import TokenKind, TokenSpec
 from pipeline.flow.ranges import merged
 from pipeline.lake.codec import delta_bytes, parse_delta
-from pipeline.lake.delta import Delta, Opening, OutcomeFile, ProductSpan, Skip, Start, VoidCount
+from pipeline.lake.delta import Delta, Opening, OutcomeFile, ProductSpan, Rewrite, Skip, Start, VoidCount
 from pipeline.lake.outcomes import outcome_bytes, read_outcomes
 from pipeline.lake.paths import base_of, checkpoint_path, checkpoint_version, index_path, shard_path, version_path
-from pipeline.records import Empty, Letter, Product, Shard, SourcePartition, Span
+from pipeline.records import Empty, Letter, Predicate, PredicateField, Product, Shard, SourcePartition, Span
 
 text = st.text(max_size=8)
 number = st.integers(0, 2**50)
@@ -40,6 +40,9 @@ def some(strategy: st.SearchStrategy) -> st.SearchStrategy:
     return st.lists(strategy, max_size=2).map(tuple)
 
 
+shards = st.builds(Shard, text, text, number, number, number, text)
+files = st.builds(OutcomeFile, text, text, number, number, some(spans))
+
 deltas = st.builds(
     Delta,
     version=number,
@@ -49,18 +52,28 @@ deltas = st.builds(
     committed_at_ms=number,
     openings=some(st.builds(Opening, products, text, st.none() | text)),
     starts=some(st.builds(Start, text, logs, number)),
-    shards=some(st.builds(Shard, text, text, number, number, number, text)),
+    shards=some(shards),
     covers=some(st.builds(ProductSpan, text, spans)),
-    outcomes=some(st.builds(OutcomeFile, text, text, number, number, some(spans))),
+    outcomes=some(files),
     voids=some(st.builds(VoidCount, text, st.sampled_from(VoidReason), number)),
     closings=some(st.builds(ProductSpan, text, spans)),
     skips=some(st.builds(Skip, text, spans, st.sampled_from(VoidReason))),
+    remade=some(st.builds(ProductSpan, text, spans)),
+    rewrites=some(st.builds(Rewrite, text, some(text), some(shards), some(files), number)),
+    predicates=some(st.builds(Predicate, st.sampled_from(PredicateField), text)),
     min_base=st.none() | number,
 )
 
 
 @given(deltas)
 def test_a_delta_comes_back_as_it_was(delta: Delta) -> None:
+    assert parse_delta(delta_bytes(delta)) == delta
+
+
+def test_scattered_messages_are_a_bitmap_and_not_a_list_of_ranges() -> None:
+    span = Span(SourcePartition("s", 0), tuple((offset, offset + 1) for offset in range(0, 1_000_000, 2)))
+    delta = Delta(1, 0, "c", "w", 0, covers=(ProductSpan("p", span),))
+    assert len(delta_bytes(delta)) < 200_000
     assert parse_delta(delta_bytes(delta)) == delta
 
 
@@ -78,7 +91,11 @@ COVER = {"product": "p", "source": "s", "partition": 0}
         ({"version": "3"}, "version"),
         ({"version": True}, "version"),
         ({"commit_id": 3}, "commit_id"),
-        ({"predicates": []}, "predicates"),
+        ({"promises": []}, "promises"),
+        ({"predicates": [{"field": "colour", "value": "red"}]}, "field"),
+        ({"rewrites": [{"product": "p", "removes": []}]}, "shards"),
+        ({"covers": [COVER | {"bitmap": "no base64"}]}, "base64"),
+        ({"covers": [COVER | {"bitmap": "AAAA"}]}, "bitmap"),
         ({"shards": {}}, "shards"),
         ({"shards": [{"path": "x"}]}, "product"),
         ({"covers": [COVER]}, "ranges"),

@@ -25,7 +25,7 @@ from pipeline.lake.proposal import (
 )
 from pipeline.lake.state import LakeState, fold
 from pipeline.lake.store import CreateAnswer
-from pipeline.records import Sealed, SourcePartition, Span
+from pipeline.records import Sealed, SealKind, SourcePartition, Span
 from tests.pipeline.lake.commit_world import (
     KEY,
     LOG,
@@ -196,14 +196,14 @@ def test_a_replay_closes_a_letter_once_and_gains_no_coverage() -> None:
     behind = state.copy()
 
     def replay() -> Sealed:
-        return Sealed(KEY, (world.shard(2, (1,)),), (span(1, 2),), (letter(2),), closes_letters=True)
+        return Sealed(KEY, (world.shard(2, (1,)),), (span(1, 2),), (letter(2),), kind=SealKind.REPLAY)
 
     done = world.commit(state, Proposal((replay(), replay())))
     assert [part.verdict for part in done.parts] == [Verdict.ADMITTED, Verdict.REFUSED]
     assert done.delta is not None
     assert done.delta.covers == ()
     assert state.open_letters("image-rq", span(0, 1, 2)) == ((2, 3),)
-    again = world.commit(behind, Proposal((Sealed(KEY, (world.shard(2, (1,)),), (span(1),), closes_letters=True),)))
+    again = world.commit(behind, Proposal((Sealed(KEY, (world.shard(2, (1,)),), (span(1),), kind=SealKind.REPLAY),)))
     assert again.parts[0].reason is Reason.LETTER_NOT_OPEN
     assert again.delta is None
     assert fold(world.deltas()).counters[KEY].rows == 1

@@ -28,7 +28,7 @@ from operators.records import (
 )
 from operators.tokenize.base import TokenKind, TokenSpec
 from pipeline.flow.calls import SealReason
-from pipeline.records import Delivery, Empty, Letter, PackReport, Product, Sealed, SourcePartition, Span
+from pipeline.records import Delivery, Empty, Letter, PackReport, Product, Sealed, SealKind, SourcePartition, Span
 from pipeline.runtime.packer import PackedProduct, Packer
 
 TEXT = TokenSpec(TokenKind.CODES, Modality.TEXT, "utf8:1024", ("t",), (256,), "uint16")
@@ -109,7 +109,7 @@ def test_what_is_whole_is_sealed_and_uploaded(setup: Setup):
     report = setup.packer.seal(SealReason.AGE)
     (sealed,) = report.sealed
     assert sealed.covers == (Span(SourcePartition("topic", 0), ((3, 5),)),)
-    assert (sealed.letters, sealed.empties, dict(sealed.voids), sealed.closes_letters) == ((), (), {}, False)
+    assert (sealed.letters, sealed.empties, dict(sealed.voids), sealed.kind) == ((), (), {}, SealKind.LIVE)
     (shard,) = sealed.shards
     index = read_index(setup.lake.calls[0][2])
     assert (shard.rows, shard.tokens, shard.size_bytes, shard.sha256) == (2, 30, index.size_bytes, index.sha256)
