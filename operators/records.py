@@ -270,6 +270,7 @@ class VoidReason(StrEnum):
     HOLE = "hole"
     TAKEN_DOWN = "taken_down"
     EXPIRED = "expired"
+    DUPLICATE = "duplicate"
 
 
 @dataclass(frozen=True, slots=True)

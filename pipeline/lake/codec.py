@@ -283,6 +283,7 @@ def _rewrite(rewrite: Rewrite) -> Json:
         "shards": [_shard(shard) for shard in rewrite.shards],
         "outcomes": [_outcomes(file) for file in rewrite.outcomes],
         "taken_down": rewrite.taken_down,
+        "duplicates": rewrite.duplicates,
     }
 
 
@@ -294,6 +295,7 @@ def _parse_rewrite(value: object) -> Rewrite:
         shards=fields.take("shards", _many(_parse_shard)),
         outcomes=fields.take("outcomes", _many(_parse_outcomes)),
         taken_down=fields.take("taken_down", _int),
+        duplicates=fields.take("duplicates", _int),
     )
     fields.done()
     return result

@@ -193,11 +193,11 @@ class Commit:
         return self._filtered()
 
     def _live_rewrites(self) -> Iterator[Rewrite]:
-        """Those of which all inputs are live, and none is another one's too."""
-        taken = set[str]()
+        """Those of which all inputs are live and none is another one's too, and whose authors knew every takedown."""
+        taken, oldest = set[str](), max([self._state.min_base, *self._rules.later_predicates(self._state, 0).values()])
         for rewrite in self._proposal.rewrites:
             live = all(self._rules.replaceable(self._state, rewrite.product, path) for path in rewrite.removes)
-            fresh = all(base_of(path) >= self._state.min_base for path in added_by(rewrite))
+            fresh = all(base_of(path) >= oldest for path in added_by(rewrite))
             if live and fresh and taken.isdisjoint(rewrite.removes):
                 taken |= set(rewrite.removes)
                 yield rewrite

@@ -88,6 +88,7 @@ class Rewrite:
         shards: with the rows that stay.
         outcomes: with the letters and empties that stay. Letters that were closed before stay closed.
         taken_down: items that had an outcome until now, and are void from now on.
+        duplicates: likewise, since other items' rows are the same.
     """
 
     product: str
@@ -95,6 +96,7 @@ class Rewrite:
     shards: tuple[Shard, ...] = ()
     outcomes: tuple[OutcomeFile, ...] = ()
     taken_down: int = 0
+    duplicates: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from operators.errors import InvariantError
 from pipeline.lake.checkpoint import checkpoint_bytes, read_checkpoint
 from pipeline.lake.codec import canonical_json, parse_delta
 from pipeline.lake.delta import Delta
+from pipeline.lake.follow import ReadAhead
 from pipeline.lake.paths import CHECKPOINTS, LAST, checkpoint_path, checkpoint_version, version_path
 from pipeline.lake.state import LakeState
 from pipeline.lake.store import LakeStore, NoSuchFileError
@@ -30,7 +31,7 @@ def load_state(store: LakeStore) -> LakeState:
 
 
 def catch_up(store: LakeStore, state: LakeState) -> None:
-    """Fold in whatever has been committed since. Up to the hint in parallel, beyond it one by one.
+    """Fold in whatever has been committed since: all up to the hint in parallel, then as `follow`.
 
     Raises:
         InvariantError: as `LakeState.apply`.
@@ -42,8 +43,30 @@ def catch_up(store: LakeStore, state: LakeState) -> None:
                 if delta is None:
                     raise InvariantError(f"{store.uri}: the log has a version {hint}, but one before it is missing")
                 state.apply(delta)
-    while (delta := read_version(store, state.version + 1)) is not None:
-        state.apply(delta)
+    follow(store, state, ReadAhead())
+
+
+def follow(store: LakeStore, state: LakeState, ahead: ReadAhead) -> None:
+    """Fold in whatever has been committed since, as many versions at once as there likely are.
+
+    Raises:
+        InvariantError: as `LakeState.apply`.
+    """
+    ahead.forget()
+    while (body := read_next(store, state.version + 1, ahead)) is not None:
+        state.apply(parse_delta(body))
+
+
+def read_next(store: LakeStore, version: int, ahead: ReadAhead) -> bytes | None:
+    """The bytes of a version of the log, and perhaps of some after it; None where there is none yet."""
+    wanted = ahead.wanted(version)
+    if len(wanted) == 1:
+        ahead.give({version: read_if_there(store, version_path(version))})
+    elif wanted:
+        with ThreadPoolExecutor(len(wanted)) as pool:
+            found = pool.map(lambda each: read_if_there(store, version_path(each)), wanted)
+            ahead.give(dict(zip(wanted, found, strict=True)))
+    return ahead.take(version)
 
 
 def read_version(store: LakeStore, version: int) -> Delta | None:

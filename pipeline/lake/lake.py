@@ -16,12 +16,14 @@ from operators.errors import ConfigError, InvariantError, StoreUnavailableError,
 from pipeline.lake import files
 from pipeline.lake.commit import Commit, Rules
 from pipeline.lake.delta import Delta, OutcomeFile
+from pipeline.lake.follow import ReadAhead
 from pipeline.lake.history import (
     catch_up,
     checkpoints,
+    follow,
     load_state,
-    read_if_there,
     read_log,
+    read_next,
     write_checkpoint,
     write_hint,
 )
@@ -38,12 +40,11 @@ from pipeline.lake.proposal import (
     Proposal,
     ReadVersion,
     Refused,
-    ShardFiltered,
     VersionRead,
     WriteOutcomes,
 )
 from pipeline.lake.state import LakeState
-from pipeline.lake.store import LakeStore
+from pipeline.lake.store import CreateAnswer, LakeStore
 from pipeline.records import Empty, Letter, SourcePartition
 
 _log = structlog.get_logger(__name__)
@@ -94,6 +95,8 @@ class Lake:
         self._checkpoint_every, self._rules = checkpoint_every, rules
         self._state = load_state(store)
         self._checkpointed = max(checkpoints(store), default=0)
+        self._ahead = ReadAhead()
+        self._shared = False
 
     @staticmethod
     def open(uri: str, options: Mapping[str, object] | None = None, *, read_only: bool = False) -> Lake:
@@ -160,6 +163,11 @@ class Lake:
         return done
 
     def _run(self, proposal: Proposal) -> Committed:
+        known = self._state.version
+        if self._shared:
+            # A put would most likely meet a version of somebody else: looking first is cheaper, and not a conflict.
+            follow(self.store, self._state, self._ahead)
+        met = self._state.version - known
         machine = Commit(
             proposal, self._state, writer=self._writer, new_id=self._new_id, now_ms=self._now_ms, rules=self._rules
         )
@@ -175,26 +183,26 @@ class Lake:
                     )
                 time.sleep(0.05 * (2 ** (tries - 1) - 1))
             action = machine.handle(self._do(action))
+        self._shared = met + action.conflicts > 0
         return action
 
     def _do(self, action: Action) -> Event:
         match action:
             case CreateVersion(_, path, body):
-                return CreateAnswered(self.store.create(path, body))
-            case ReadVersion(_, path):
-                return VersionRead(read_if_there(self.store, path))
-            case FilterShard(shard, drop, base):
+                answer = self.store.create(path, body)
+                self._ahead.after_put(exists=answer is CreateAnswer.EXISTS)
+                return CreateAnswered(answer)
+            case ReadVersion(version, _):
+                return VersionRead(read_next(self.store, version, self._ahead))
+            case FilterShard(shard, drop, base, predicates):
                 unique = self._new_id()
-                return ShardFiltered(files.upload_filtered(self.store, shard, drop, base=base, unique=unique))
+                return files.upload_filtered(self.store, shard, drop, base=base, unique=unique, predicates=predicates)
             case WriteOutcomes(product, letters, empties, base):
-                return OutcomesWritten(self._write_outcomes(product, letters, empties, base))
+                return OutcomesWritten(
+                    files.write_outcomes(self.store, product, letters, empties, base=base, unique=self._new_id())
+                )
             case _:
                 raise InvariantError(f"{type(action).__name__} is no action to carry out")
-
-    def _write_outcomes(
-        self, product: str, letters: Sequence[Letter], empties: Sequence[Empty], base: int
-    ) -> OutcomeFile:
-        return files.write_outcomes(self.store, product, letters, empties, base=base, unique=self._new_id())
 
     def _after_commit(self) -> None:
         """Hint and checkpoint: they spare readers time and are true whenever they come, so trouble only delays them."""
@@ -231,6 +239,12 @@ class Lake:
         today = datetime.fromtimestamp(self._now_ms() / 1000, UTC).date().isoformat()
         base, unique = self._state.version, self._new_id()
         return files.upload_shard(self.store, local, product, index, dt=dt or today, base=base, unique=unique)
+
+    def write_outcomes(self, product: str, letters: Sequence[Letter], empties: Sequence[Empty]) -> OutcomeFile:
+        """Write letters and empties of a product (key) to a file that a `Rewrite` may name."""
+        self._writable()
+        base, unique = self._state.version, self._new_id()
+        return files.write_outcomes(self.store, product, letters, empties, base=base, unique=unique)
 
     def _writable(self) -> None:
         if self._read_only:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pyroaring import BitMap64
 
 from operators.errors import ConfigError, InvariantError, ProductSupersededError
-from operators.records import VoidReason
+from operators.records import Origin, VoidReason
 from pipeline.flow.coverage import Coverage, bitmap_overlap
 from pipeline.flow.ranges import Ranges, difference, merged
 from pipeline.lake.delta import Delta, Opening, OutcomeFile, ProductSpan, Rewrite
@@ -43,6 +43,11 @@ class Counters:
     letters: int = 0
     empties: int = 0
     voids: dict[VoidReason, int] = field(default_factory=dict[VoidReason, int])
+
+    def count(self, reason: VoidReason, items: int) -> None:
+        """So many void items more."""
+        if items:
+            self.voids[reason] = self.voids.get(reason, 0) + items
 
 
 class LakeState:
@@ -186,6 +191,11 @@ class LakeState:
         """Which of these messages have open letters in the products of this name."""
         return open_ranges(self.letters, name, span)
 
+    def has_open_letter(self, product: str, path: str, origin: Origin) -> bool:
+        """Whether the letter of this item in this outcomes file of a product (key) is open."""
+        log = SourcePartition(origin.source_id, origin.partition)
+        return origin.offset in self.letters.get((self.products[product].product.name, log), {}).get(path, ())
+
     # --- files
 
     def is_live(self, product: str, path: str) -> bool:
@@ -248,8 +258,7 @@ class LakeState:
 
     def _count_voids(self, product: str, reason: VoidReason, items: int, delta: Delta) -> None:
         self._check_open(product, delta)
-        counted = self.counters[product].voids
-        counted[reason] = counted.get(reason, 0) + items
+        self.counters[product].count(reason, items)
 
     def _check_base(self, delta: Delta) -> None:
         if delta.base != delta.oldest_base:
@@ -352,9 +361,9 @@ class LakeState:
             for span in file.open:
                 still = bitmap_overlap(opened.get(span.log, BitMap64()), span.ranges)
                 open_in(self.letters, name, file.path, Span(span.log, still))
-        if rewrite.taken_down:
-            counted = self.counters[product].voids
-            counted[VoidReason.TAKEN_DOWN] = counted.get(VoidReason.TAKEN_DOWN, 0) + rewrite.taken_down
+        gone = {VoidReason.TAKEN_DOWN: rewrite.taken_down, VoidReason.DUPLICATE: rewrite.duplicates}
+        for reason, items in gone.items():
+            self.counters[product].count(reason, items)
 
     def _remove(self, product: str, path: str) -> None:
         counters, shard = self.counters[product], self.shards[product].pop(path, None)

@@ -59,7 +59,7 @@ deltas = st.builds(
     closings=some(st.builds(ProductSpan, text, spans)),
     skips=some(st.builds(Skip, text, spans, st.sampled_from(VoidReason))),
     remade=some(st.builds(ProductSpan, text, spans)),
-    rewrites=some(st.builds(Rewrite, text, some(text), some(shards), some(files), number)),
+    rewrites=some(st.builds(Rewrite, text, some(text), some(shards), some(files), number, number)),
     predicates=some(st.builds(Predicate, st.sampled_from(PredicateField), text)),
     min_base=st.none() | number,
 )

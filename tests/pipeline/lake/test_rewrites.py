@@ -11,7 +11,7 @@ from pipeline.lake.parts import outcome_file
 from pipeline.lake.paths import outcomes_path
 from pipeline.lake.proposal import Proposal, Reason, Verdict
 from pipeline.lake.state import LakeState
-from pipeline.records import Sealed, SealKind, Shard
+from pipeline.records import Predicate, PredicateField, Sealed, SealKind, Shard
 from tests.pipeline.lake.commit_world import KEY, World, letter, opened, product, span
 
 NEXT = product(2, "b")
@@ -63,6 +63,16 @@ def test_a_rewrite_older_than_the_floor_is_stale() -> None:
     late = Rewrite(KEY, (first.path,), (world.shard(0, (0, 1)),))
     world.commit(state, Proposal(min_base=1))
     assert world.commit(state, Proposal(rewrites=(late,))).stale_rewrites == (late,)
+
+
+def test_a_rewrite_by_one_who_did_not_know_of_a_takedown_is_stale() -> None:
+    world = World()
+    state, (first,) = with_rows(world, (0, 1))
+    unaware = Rewrite(KEY, (first.path,), (world.shard(2, (0, 1)),))
+    world.commit(state, Proposal(predicates=(Predicate(PredicateField.URI, "u1"),)))
+    assert world.commit(state, Proposal(rewrites=(unaware,))).stale_rewrites == (unaware,)
+    aware = Rewrite(KEY, (first.path,), (world.shard(3, (0,)),), taken_down=1)
+    assert world.commit(state, Proposal(rewrites=(aware,))).stale_rewrites == ()
 
 
 def test_a_closed_products_files_can_be_rewritten() -> None:
