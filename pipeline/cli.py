@@ -194,9 +194,11 @@ def main() -> None:
         app()
     except Exception as error:
         # Not at the top: this brings numpy, and --help needs none.
-        from operators.errors import MediatokError
+        from operators.errors import ConfigError, MediatokError
 
         if not isinstance(error, MediatokError):
             raise
         typer.secho(f"{error.code}: {error}", fg=typer.colors.RED, err=True)
+        if not isinstance(error, ConfigError):  # its message says it already
+            typer.secho(f"what to do: {error.advice}", err=True)
         sys.exit(2)

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from operators.errors import ConfigError
+from operators.errors import ConfigError, advice_for
 from operators.records import Origin
 from pipeline.app.inspect import print_json
 from pipeline.app.storage import open_lake
@@ -119,6 +119,7 @@ def _print_letter(console: Console, letter: Letter) -> None:
         ("code", failure.code),
         ("stage", failure.stage),
         ("reason", failure.message),
+        ("what to do", advice_for(failure.code) or "–"),
         ("attempts", f"{letter.attempts}, given up {_at(letter)}"),
         ("topic", letter.topic),
         ("key", _shown(letter.key)),

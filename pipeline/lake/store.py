@@ -21,6 +21,7 @@ class NoSuchFileError(StopError):
     """There is no such file in the store."""
 
     code = "store.no_such_file"
+    advice = "`mediatok lake verify` names every file that the log has and the store has not"
 
 
 class LakeStore(Protocol):

@@ -366,4 +366,9 @@ def test_a_store_that_does_not_answer_is_one_message(mediatok, lake, monkeypatch
         raise StoreUnavailableError("s3://b: no answer")
 
     monkeypatch.setattr(Lake, "open", silent)
-    assert mediatok("lake", "ls", lake) == Ran(2, "", "store.unavailable: s3://b: no answer\n")
+    ran = mediatok("lake", "ls", lake)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err.splitlines() == [
+        "store.unavailable: s3://b: no answer",
+        f"what to do: {StoreUnavailableError.advice}",
+    ]
