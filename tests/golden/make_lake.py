@@ -1,6 +1,7 @@
-"""Makes `lake-v1`, the lake that every later version must open. Run once; the result is committed, not made anew.
+"""Makes the lakes that every later version must open. Run once; the result is committed, not made anew.
 
-python tests/golden/make_lake.py FOLDER
+python tests/golden/make_lake.py FOLDER            lake-v1
+python tests/golden/make_lake.py FOLDER changed    lake-v1-changed
 """
 
 from __future__ import annotations
@@ -21,7 +22,20 @@ from pipeline.lake.delta import Opening, Skip, Start
 from pipeline.lake.lake import Lake
 from pipeline.lake.open_store import open_store
 from pipeline.lake.proposal import Proposal
-from pipeline.records import Empty, Letter, Product, Sealed, SealKind, Shard, SourcePartition, Span, ranges_of
+from pipeline.lake.rewriting import compact, take_down
+from pipeline.records import (
+    Empty,
+    Letter,
+    Predicate,
+    PredicateField,
+    Product,
+    Sealed,
+    SealKind,
+    Shard,
+    SourcePartition,
+    Span,
+    ranges_of,
+)
 
 LOG = SourcePartition("golden-topic", 0)
 OTHER = SourcePartition("golden-listing", 0)
@@ -136,5 +150,31 @@ def make_lake(root: Path) -> Lake:
     return lake
 
 
+def make_changed_lake(root: Path) -> Lake:
+    """The lake above, then a re-tokenization, scattered coverage, a takedown, a compaction and a vacuum's floor."""
+    make_lake(root)
+    ids, clock = itertools.count(1_000), itertools.count(1_796_000_000_000, 1_000)
+    lake = Lake(
+        open_store(str(root)),
+        writer="golden",
+        now_ms=lambda: next(clock),
+        new_id=lambda: f"{next(ids):032x}",
+        checkpoint_every=8,
+    )
+    again = bring_shard(lake, SECOND, LOG, 10, 11)
+    lake.commit(Proposal((Sealed(SECOND.key, (again,), (span(LOG, 10, 11),), kind=SealKind.RETOKENIZE),)))
+    scattered = span(OTHER, *range(101, 1_000, 2))
+    voids = {VoidReason.REMOVAL: scattered.count}
+    lake.commit(
+        Proposal((Sealed(SECOND.key, covers=(scattered,), voids=voids, voided=((VoidReason.REMOVAL, scattered),)),))
+    )
+    gone = [Predicate(PredicateField.URI, f"mem://golden-topic/{offset}.png") for offset in (11, 13)]
+    take_down(lake, gone, lambda _: None)
+    compact(lake, FIRST.key, 1 << 20, {}, lambda _: None)
+    lake.commit(Proposal(min_base=5))
+    lake.publish_live()
+    return lake
+
+
 if __name__ == "__main__":
-    make_lake(Path(sys.argv[1]))
+    (make_changed_lake if sys.argv[2:] == ["changed"] else make_lake)(Path(sys.argv[1]))
