@@ -266,9 +266,10 @@ class ProductSupersededError(StopError):
 
 
 class FailureShareError(StopError):
-    """Too many of a lane's items end as letters: none that is still held is committed, so that a later run does better."""
+    """Too many of a lane's items end as letters; none that is still held is committed: another run does them again."""
 
     code = "failures.share"
+    advice = "mend what the examples show and run again; or raise failures.most_share of the lane"
 
 
 class OffsetGapError(StopError):

@@ -78,6 +78,25 @@ class LimitsConfig(_Model):
     shard_bytes: Bytes = 192 << 20
 
 
+class FailuresConfig(_Model):
+    """When a lane's failures stop it. Letters are held for the window and committed only if it is fine.
+
+    Attributes:
+        window_s: how long letters are held, and over which their share is taken; 0 holds none.
+        most_share: of the items of a product that end within the window, letters above this share stop the lane, and
+            none of those that are held is committed; 1.0 never stops it.
+        least_items: fewer items prove nothing; where fewer end in the window, the share is taken over the last so many.
+        outage_most_s: how long a bucket or host that is down is waited for. After that its items become letters; they
+            do not count in the share if others of the lane worked meanwhile. Lower it where references lead to many
+            hosts, some of which are dead for good: what waits for them takes room among the uncommitted.
+    """
+
+    window_s: Annotated[float, Field(ge=0)] = 30.0
+    most_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    least_items: Annotated[int, Field(ge=1)] = 100
+    outage_most_s: Annotated[float, Field(gt=0)] = 21_600.0
+
+
 class LaneConfig(_Model):
     """One modality's pipeline.
 
@@ -91,6 +110,7 @@ class LaneConfig(_Model):
         packers: actors that assemble shards.
         weight: its share where several lanes want the same CPUs or GPUs.
         on_damage: what a truncated file becomes: refused with a letter, or kept as rows marked partial.
+        failures: how many letters are too many, and how long an outage is waited for.
     """
 
     modality: Modality | None = None
@@ -103,6 +123,7 @@ class LaneConfig(_Model):
     weight: Annotated[float, Field(gt=0)] = 1.0
     limits: LimitsConfig = LimitsConfig()
     on_damage: Literal["refuse", "keep"] = "refuse"
+    failures: FailuresConfig = FailuresConfig()
 
 
 class FetchConfig(_Model):
@@ -158,17 +179,20 @@ class CommitConfig(_Model):
     Attributes:
         interval_s: between two commits, at least; conflicts stretch it.
         checkpoint_every: versions between two checkpoints.
+        single_writer_lock: for a store that ignores conditional puts: a file on a local disk that whoever writes the
+            lake holds, so that there is one writer at a time, always on this host. None: the store must be honest.
     """
 
     interval_s: Annotated[float, Field(gt=0)] = 5.0
     checkpoint_every: Annotated[int, Field(ge=1)] = 100
+    single_writer_lock: Path | None = None
 
 
 class Config(_Model):
     """A whole run.
 
     Attributes:
-        lake: where the tokens go: a folder, `s3://bucket/prefix`, ...
+        lake: where the tokens go: a folder, s3://bucket/prefix, gs://bucket/prefix or az://container/prefix.
         storage: options for fsspec, by scheme; `{env: NAME}` and `{file: PATH}` stand for secrets.
         kafka: librdkafka's properties, passed through; secrets likewise. None: the embedded broker.
         source_epoch: raise it when a topic on a broker without topic ids was made anew.
@@ -282,6 +306,7 @@ def _fields_at(location: tuple[int | str, ...]) -> set[str]:
         "workers": (PoolConfig, False),
         "tokenize": (PoolConfig, False),
         "limits": (LimitsConfig, False),
+        "failures": (FailuresConfig, False),
     }
     model: type[_Model] = Config
     named = False

@@ -169,8 +169,8 @@ class Assembler:
             size_bytes: of its rows together.
 
         Raises:
-            InvariantError: what cannot be: an unknown product, an item outside its message, two counts of items for
-                one message, an ending with windows, a last segment that counts no windows or fewer than have come.
+            InvariantError: what cannot be: an unknown product, more items than are to be done of a message, two counts
+                of them, an ending with windows, a last segment that counts no windows or fewer than have come.
         """
         shelf, origin = self._shelf(delivery.product), delivery.reference.origin
         key = (origin.source_id, origin.partition, origin.offset)
@@ -254,8 +254,9 @@ class Assembler:
         """The message's state, made if this is the first of it."""
         message, item = shelf.waiting.get(key), delivery.reference.origin.item
         expected = delivery.items if message is None else message.items
-        if delivery.items != expected or not 0 <= item < expected:
-            raise InvariantError(f"item {item} of {delivery.items} in message {key}, which has {expected}")
+        held = () if message is None else message.parts
+        if delivery.items != expected or item < 0 or (item not in held and len(held) >= expected):
+            raise InvariantError(f"item {item} of {delivery.items} in message {key}, which has {len(held)} of {expected}")
         if message is None:
             message = shelf.waiting[key] = _Message(delivery.items)
         return message

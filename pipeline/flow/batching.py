@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -47,6 +48,12 @@ class Batcher:
     def __len__(self) -> int:
         """Pieces."""
         return len(self._waiting) + sum(map(len, self._apart))
+
+    def pieces(self) -> Iterator[Piece]:
+        """That wait."""
+        yield from (piece for _, piece in self._waiting)
+        for group in self._apart:
+            yield from group
 
     def add(self, piece: Piece, now_s: float) -> None:
         """At the end."""

@@ -31,7 +31,7 @@ class Lease:
         items: how many items its message has.
         cursor: where the next segment starts; None for the first of the item.
         facts: of the item's content, once a segment has been prepared: the others must be of the same.
-        tries: transient failures so far.
+        tries: transient failures so far, those in an outage not counted.
         deaths: workers that died while they had this lease alone.
     """
 

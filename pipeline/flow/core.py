@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from operators.records import Failure, MediaReference
 from pipeline.flow.calls import Action, Block, Lease, Prepare, Tokenize
 from pipeline.flow.credits import Credits
-from pipeline.flow.ledger import Entry, Ledger
+from pipeline.flow.failures import Failures, FailureSettings
+from pipeline.flow.ledger import DirectKey, Entry, Ledger
+from pipeline.flow.packline import Parcel
 from pipeline.flow.waits import WaitReason
 from pipeline.flow.workers import Workers
 from pipeline.records import Letter, Message
@@ -31,7 +33,8 @@ class LaneSettings:
         most_uncommitted: messages in flight at which the source is paused; it goes on at three quarters of it.
         seal_age_s: how long a packer may keep rows before it closes its shards.
         worker_slots: calls a worker has at once: one computes, the next one's arguments travel.
-        most_tries: transient failures before an item becomes a letter.
+        most_tries: transient failures, not counting those of an outage, before an item becomes a letter.
+        failures: how long letters are held, and when they stop the lane.
     """
 
     prepare_batch: int = 32
@@ -46,6 +49,7 @@ class LaneSettings:
     seal_age_s: float = 30.0
     worker_slots: int = 2
     most_tries: int = 6
+    failures: FailureSettings = field(default_factory=FailureSettings)
 
 
 class Core:
@@ -54,6 +58,8 @@ class Core:
     Attributes:
         calls: by number, the action on its way and the bytes reserved for what it will give.
         waits: by stage, why its next call has not been sent.
+        failures: how items ended of late; holds their letters.
+        now_s: the lane's clock when it was last told.
     """
 
     def __init__(self, packers: Sequence[str], settings: LaneSettings, wall_ms: Callable[[], int]) -> None:
@@ -64,6 +70,8 @@ class Core:
         self.tokens = Credits(settings.token_bytes)
         self.calls: dict[int, tuple[Action, int]] = {}
         self.waits: dict[str, WaitReason] = {}
+        self.failures: Failures[Parcel | DirectKey] = Failures(settings.failures)
+        self.now_s = 0.0
         self._numbers = itertools.count(1)
         self._wall_ms = wall_ms
 

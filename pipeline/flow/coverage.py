@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from pyroaring import BitMap64
 
 from operators.errors import InvariantError
@@ -13,6 +14,10 @@ from pipeline.flow.ranges import Ranges, difference, intersection, merged
 from pipeline.records import Range, SourcePartition, Span
 
 _HEADER = struct.Struct("<qq")
+_MANY_RANGES = 64
+"""From here on it is cheaper to make a bitmap of the ranges than to look each one up."""
+_MANY_MEMBERS = 1 << 21
+"""Up to here it is cheaper to list the members than to walk from run to run."""
 
 
 def bitmap_end_of_run(bitmap: BitMap64, at: int) -> int:
@@ -43,6 +48,8 @@ def bitmap_next(bitmap: BitMap64, at: int) -> int | None:
 
 def bitmap_overlap(bitmap: BitMap64, ranges: Sequence[Range]) -> Ranges:
     """What of these ranges is in the bitmap, without a step for each offset."""
+    if len(ranges) > _MANY_RANGES:
+        return bitmap_ranges(bitmap & bitmap_of(ranges))
     found = list[Range]()
     for start, end in ranges:
         at = bitmap_next(bitmap, start)
@@ -55,7 +62,14 @@ def bitmap_overlap(bitmap: BitMap64, ranges: Sequence[Range]) -> Ranges:
 
 def bitmap_ranges(bitmap: BitMap64) -> Ranges:
     """The whole bitmap as ranges."""
-    return bitmap_overlap(bitmap, ((bitmap.min(), bitmap.max() + 1),)) if bitmap else ()
+    if not bitmap:
+        return ()
+    if len(bitmap) > _MANY_MEMBERS:
+        return bitmap_overlap(bitmap, ((bitmap.min(), bitmap.max() + 1),))
+    members = np.frombuffer(bitmap.to_array(), np.uint64)
+    ends = np.flatnonzero(np.diff(members) != 1)
+    firsts, lasts = members[np.append(0, ends + 1)], members[np.append(ends, -1)]
+    return tuple(zip(firsts.tolist(), (lasts + 1).tolist(), strict=True))
 
 
 def bitmap_bytes(bitmap: BitMap64) -> bytes:

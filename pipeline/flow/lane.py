@@ -33,12 +33,14 @@ from pipeline.flow.calls import (
 )
 from pipeline.flow.core import Core, LaneSettings, placeholder
 from pipeline.flow.credits import Valve
-from pipeline.flow.ledger import DirectOutcomes, Entry
+from pipeline.flow.failures import Excess, Judgement
+from pipeline.flow.ledger import DirectKey, DirectOutcomes, Entry
+from pipeline.flow.outages import Outage
 from pipeline.flow.pack_stage import PackStage
 from pipeline.flow.prepare_stage import PrepareStage
 from pipeline.flow.takedown import is_taken_down
 from pipeline.flow.tokenize_stage import TokenizeStage
-from pipeline.records import Message, PackReport, Predicate, Sealed, SealKind, SourcePartition, Span
+from pipeline.records import Message, PackReport, Predicate, Sealed, SealKind, SourcePartition, Span, Wanted
 
 
 class Lane:
@@ -68,6 +70,9 @@ class Lane:
         self.views = dict(views)
         self._kind = kind
         self._predicates: frozenset[Predicate] = frozenset()
+        if kind is SealKind.REPLAY:
+            # What is replayed is a letter already: should all of them fail again, no topic is drained by that.
+            settings = replace(settings, failures=replace(settings.failures, most_share=1.0))
         self.core = Core(packers, settings, wall_ms)
         self.pack = PackStage(self.core, packers)
         self.tokenize = TokenizeStage(self.core, self.pack, self.views)
@@ -86,18 +91,29 @@ class Lane:
 
     # --- events from the source ---
 
-    def admit(self, message: Message, items: Sequence[Item], products: Iterable[str], now_s: float) -> None:
-        """A message has come; `products` are those that owe it an outcome. One that is in flight already is ignored."""
+    def admit(
+        self,
+        message: Message,
+        items: Sequence[Item],
+        products: Iterable[str],
+        now_s: float,
+        wanted: Wanted | None = None,
+    ) -> None:
+        """A message has come; `products` are those that owe it an outcome, `wanted` says of which items where those are
+        not all. One that is in flight already is ignored.
+        """
+        self.core.now_s = now_s
         products = [key for key in products if key in self.views]
         if not products or self.core.ledger.holds(message.log, message.origin.offset):
             return
         if self._predicates:
             items = [self._judged(item) for item in items]
-        if any(isinstance(item, MediaReference) for item in items):
-            entry = self.core.ledger.admit(message, items, products, now_s)
+        asked = items if wanted is None else [items[number] for key in products for number in wanted[key]]
+        if any(isinstance(item, MediaReference) for item in asked):
+            entry = self.core.ledger.admit(message, items, products, now_s, wanted)
             self._lease(entry)
         else:
-            self._settle_directly(message, items, products)
+            self._settle_directly(message, items, products, wanted or {})
 
     def hole(self, log: SourcePartition, start: int, end: int, products: Iterable[str]) -> None:
         """Offsets [start, end) hold no message and never will."""
@@ -119,6 +135,7 @@ class Lane:
 
     def prepared(self, call: int, items: Sequence[PreparedItem], blocks: Mapping[str, Block], now_s: float) -> None:
         """A Prepare has been answered: one `PreparedItem` a lease, in order, and a block a view."""
+        self.core.now_s = now_s
         action = self.core.end(call)
         assert isinstance(action, Prepare)
         self.prepare.prepared(action, items, blocks, now_s)
@@ -177,6 +194,10 @@ class Lane:
 
     def actions(self, now_s: float) -> list[Action]:
         """Everything that can be sent now; downstream first, since that makes room."""
+        self.core.now_s = now_s
+        self._judge_letters(now_s)
+        if self.draining:
+            self._drop_parked()
         more_follows = len(self.prepare.ready) > 0 or any(isinstance(a, Prepare) for a, _ in self.core.calls.values())
         starved = self._full_valve.closed and not self.works
         return [
@@ -193,15 +214,16 @@ class Lane:
     def holds_back(self) -> bool:
         """Whether the source should be paused now; the answer has hysteresis, so ask once a round."""
         ready = self._ready_valve.update(len(self.prepare.ready) + self.prepare.ready.delayed)
-        full = self._full_valve.update(len(self.core.ledger) + self.direct.held_letters)
+        full = self._full_valve.update(len(self.core.ledger) + self.direct.lettered)
         return ready or full or self.draining
 
     @property
     def works(self) -> bool:
-        """Whether leases, windows or tokens are on their way to the packers."""
+        """Whether leases, windows or tokens are on their way to the packers. Held letters are not."""
         return bool(
             len(self.prepare.ready)
             or self.prepare.ready.delayed
+            or self.prepare.ready.parked
             or self.tokenize.queued
             or self.pack.queued
             or any(isinstance(action, Prepare | Tokenize) for action, _ in self.core.calls.values())
@@ -213,6 +235,33 @@ class Lane:
         idle = not (len(self.core.ledger) or self.pack.holds_sealed or self.direct or self.core.calls)
         return idle and not self.works
 
+    @property
+    def holds_sealed(self) -> bool:
+        """Whether `take_sealed` would give something."""
+        return self.pack.holds_sealed or self.direct.ready
+
+    @property
+    def excess(self) -> Excess | None:
+        """Why the lane must stop: too many of its items ended as letters, all of which are held back for good."""
+        return self.core.failures.excess
+
+    @property
+    def outages(self) -> Mapping[str, Outage]:
+        """Places that are down."""
+        return self.prepare.outages.down
+
+    @property
+    def waits_for_outage(self) -> bool:
+        """Whether there is nothing to do but to wait for places that are down, and to probe them."""
+        ready, outages = self.prepare.ready, self.prepare.outages
+        if not ready.parked or len(ready) or self.tokenize.queued or self.pack.queued:
+            return False
+        calls = [action for action, _ in self.core.calls.values() if isinstance(action, Prepare | Tokenize)]
+        return all(
+            isinstance(action, Prepare) and all(outages.waits_for(lease.reference.uri) for lease in action.leases)
+            for action in calls
+        )
+
     def abandon_queued(self) -> int:
         """For a quick end: drop messages that no worker has begun; they will be read again. Returns how many."""
         queued: dict[int, tuple[Entry, list[Lease]]] = {}
@@ -222,9 +271,10 @@ class Lane:
                 entry = self.core.ledger.entry(lease.reference.origin)
                 assert entry is not None
                 queued.setdefault(id(entry), (entry, []))[1].append(lease)
-        dropped = 0
+        dropped = self._drop_parked()
         for entry, leases in queued.values():
-            leased = sum(isinstance(item, MediaReference) for item in entry.items)
+            references = (number for number, item in enumerate(entry.items) if isinstance(item, MediaReference))
+            leased = sum(bool(entry.takers(number)) for number in references)
             if len(leases) == leased and all(lease.cursor is None for lease in leases):
                 self.core.ledger.drop(entry)
                 dropped += 1
@@ -238,21 +288,55 @@ class Lane:
             return VoidReason.TAKEN_DOWN
         return item
 
+    def _drop_parked(self) -> int:
+        """For an end: messages that wait for places that are down will be read again. Returns how many."""
+        entries = {id(entry): entry for lease in self.prepare.ready.take_parked() if (entry := self._entry(lease))}
+        for entry in entries.values():
+            self.core.ledger.drop(entry)
+        return len(entries)
+
+    def _entry(self, lease: Lease) -> Entry | None:
+        return self.core.ledger.entry(lease.reference.origin) if self.core.ledger.is_current(lease) else None
+
+    def _judge_letters(self, now_s: float) -> None:
+        """Let held letters go their way, or, where there are too many, hold them back for good."""
+        judgement, letters = self.core.failures.judge(now_s, ending=self.draining and not self.works)
+        stopped = judgement is Judgement.STOPPED
+        for letter in letters:
+            if isinstance(letter, DirectKey):
+                (self.direct.withhold if stopped else self.direct.release)(letter)
+            elif stopped:
+                self.pack.withhold(letter)
+            elif not self.prepare.reconsider(letter, now_s):
+                self.pack.release(letter)
+
     def _lease(self, entry: Entry) -> None:
         for number, item in enumerate(entry.items):
+            takers = entry.takers(number) & self.views.keys()
+            if not takers:
+                continue
             attempt = self.core.ledger.next_attempt(entry, number)
             if isinstance(item, MediaReference):
                 self.prepare.ready.add(Lease(attempt, item, len(entry.items)))
             else:
-                self.pack.end(entry, placeholder(entry, number), item, entry.owed & self.views.keys())
+                self.pack.end(entry, placeholder(entry, number), item, takers)
 
-    def _settle_directly(self, message: Message, items: Sequence[Item], products: Iterable[str]) -> None:
-        offset = message.origin.offset
-        for key in products:
-            letters = (
-                self.core.letter(message, key, number, "", item, attempts=1)
-                for number, item in enumerate(items)
-                if isinstance(item, Failure)
-            )
-            voids = (item for item in items if isinstance(item, VoidReason))
-            self.direct.message(key, message.log, offset, letters, voids)
+    def _settle_directly(
+        self, message: Message, items: Sequence[Item], products: Iterable[str], wanted: Wanted
+    ) -> None:
+        failures, origin = self.core.failures, message.origin
+        for product in products:
+            key = DirectKey(product, message.log, origin.offset)
+            if self.direct.holds(key):
+                continue
+            tried = wanted.get(product, dict.fromkeys(range(len(items)), 0))
+            letters = [
+                self.core.letter(message, product, number, "", item, attempts=before + 1)
+                for number, before in tried.items()
+                if isinstance(item := items[number], Failure)
+            ]
+            voids = (item for number in tried if isinstance(item := items[number], VoidReason))
+            self.direct.message(key, letters, voids)
+            for letter in letters:
+                where = f"{message.topic}/{origin.partition}/{origin.offset}"
+                failures.letter(product, letter.failure.code, where, key, self.core.now_s)

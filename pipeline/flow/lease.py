@@ -1,4 +1,6 @@
-"""Leases that wait for a worker: fresh ones, begun ones that are bound to theirs, suspects, retries that back off."""
+"""Leases that wait for a worker: fresh ones, begun ones that are bound to theirs, suspects, retries that back off, and
+those that are parked because their place is down.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +8,10 @@ import heapq
 import itertools
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from pipeline.flow.calls import Lease
+from pipeline.flow.outages import Outages, place_of
 
 RETRY_FIRST_S = 0.5
 RETRY_MOST_S = 60.0
@@ -25,20 +28,23 @@ class LeaseQueue:
     The next segment of what was begun is bound to the worker that has its file open: anyone else would have to decode
     all that lies before it once more.
 
-    `alive` says whether a lease is still wanted; what is not is dropped when its turn comes.
+    `alive` says whether a lease is still wanted; what is not is dropped when its turn comes. `outages` say which
+    places are down: what is to be fetched from there is parked when its turn comes.
     """
 
-    def __init__(self, alive: Callable[[Lease], bool], rng: random.Random) -> None:
+    def __init__(self, alive: Callable[[Lease], bool], rng: random.Random, outages: Outages) -> None:
         self._alive = alive
         self._rng = rng
+        self._outages = outages
         self._fresh: deque[Lease] = deque()
         self._apart: deque[tuple[Lease, ...]] = deque()
         self._bound: dict[str, deque[Lease]] = {}
-        self._delayed: list[tuple[float, int, Lease]] = []
+        self._delayed: list[tuple[float, int, Lease, str]] = []
+        self._parked: dict[str, deque[Lease]] = {}
         self._tick = itertools.count()
 
     def __len__(self) -> int:
-        """Leases that could go now; delayed ones are not counted."""
+        """Leases that could go now; delayed and parked ones are not counted."""
         return self.unbound + sum(map(len, self._bound.values()))
 
     @property
@@ -50,6 +56,16 @@ class LeaseQueue:
     def delayed(self) -> int:
         """Leases that back off."""
         return len(self._delayed)
+
+    @property
+    def parked(self) -> int:
+        """Leases whose place is down."""
+        return sum(map(len, self._parked.values()))
+
+    @property
+    def parked_by_place(self) -> Mapping[str, int]:
+        """The same, by place."""
+        return {place: len(leases) for place, leases in self._parked.items()}
 
     @property
     def next_due_s(self) -> float | None:
@@ -94,15 +110,58 @@ class LeaseQueue:
         if leases:
             self._apart.append(tuple(leases))
 
-    def retry_later(self, lease: Lease, now_s: float) -> None:
-        """Back off by the lease's tries."""
+    def retry_later(self, lease: Lease, why: str, now_s: float) -> None:
+        """Back off by the lease's tries; `why` is for people."""
         due_s = now_s + backoff_s(lease.tries, self._rng)
-        heapq.heappush(self._delayed, (due_s, next(self._tick), lease))
+        heapq.heappush(self._delayed, (due_s, next(self._tick), lease, why))
+
+    def park(self, lease: Lease) -> None:
+        """Its place is down: it waits for that."""
+        uri = lease.reference.uri
+        self._parked.setdefault(self._outages.waits_for(uri) or place_of(uri), deque()).append(lease)
 
     def wake(self, now_s: float) -> None:
         """Move what is due back into the queue."""
         while self._delayed and self._delayed[0][0] <= now_s:
             self._fresh.append(heapq.heappop(self._delayed)[2])
+
+    def unpark(self, now_s: float, most: int) -> None:
+        """Move what may go back into the queue: all of a place that is up, else a few, in groups of up to `most`."""
+        for place, parked in list(self._parked.items()):
+            allowed = self._outages.allow(place, len(parked), now_s)
+            if not allowed:
+                continue
+            alive = deque(lease for lease in parked if self._alive(lease))
+            if place in self._outages.down:
+                going = [alive.popleft() for _ in range(min(allowed, len(alive)))]
+                self._apart.extend(tuple(going[at : at + most]) for at in range(0, len(going), most))
+            else:
+                self._fresh.extend(alive)
+                alive.clear()
+            if alive:
+                self._parked[place] = alive
+            else:
+                del self._parked[place]
+
+    def take_parked(self) -> tuple[Lease, ...]:
+        """What is parked; it is no longer in the queue."""
+        leases = tuple(lease for parked in self._parked.values() for lease in parked)
+        self._parked.clear()
+        return leases
+
+    def each_queued(self) -> Iterator[Lease]:
+        """What could go now."""
+        yield from self._fresh
+        for group in (*self._apart, *self._bound.values()):
+            yield from group
+
+    def each_delayed(self) -> Iterator[tuple[float, Lease, str]]:
+        """What backs off: when it is due, and why."""
+        return ((due_s, lease, why) for due_s, _, lease, why in self._delayed)
+
+    def each_parked(self) -> Iterator[tuple[str, Lease]]:
+        """What waits for a place that is down."""
+        return ((place, lease) for place, leases in self._parked.items() for lease in leases)
 
     def take(self, most: int) -> tuple[Lease, ...]:
         """Up to `most` unbound leases, or one group of suspects."""
@@ -113,6 +172,10 @@ class LeaseQueue:
         taken: list[Lease] = []
         while self._fresh and len(taken) < most:
             lease = self._fresh.popleft()
-            if self._alive(lease):
+            if not self._alive(lease):
+                continue
+            if self._outages.waits_for(lease.reference.uri) is not None:
+                self.park(lease)
+            else:
                 taken.append(lease)
         return tuple(taken)

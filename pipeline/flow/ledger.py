@@ -6,11 +6,12 @@ import itertools
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from operators.records import Origin, VoidReason
 from pipeline.flow.calls import Item, Lease
 from pipeline.flow.ranges import merged
-from pipeline.records import Letter, Message, Range, Sealed, SourcePartition, Span
+from pipeline.records import Letter, Message, Range, Sealed, SourcePartition, Span, Wanted
 
 
 @dataclass(slots=True)
@@ -44,6 +45,7 @@ class Entry:
         progress: by item, how far that try has come, where it has begun.
         since_s: when it was admitted.
         obeys: the log's version up to which takedowns were known then.
+        wanted: where only some of its items are to be done.
     """
 
     message: Message
@@ -55,6 +57,21 @@ class Entry:
     obeys: int = 0
     attempts: dict[int, int] = field(default_factory=dict[int, int])
     progress: dict[int, Progress] = field(default_factory=dict[int, Progress])
+    wanted: Wanted = field(default_factory=dict[str, Mapping[int, int]])
+
+    def takers(self, item: int) -> set[str]:
+        """The products that owe something for it and want this item."""
+        if not self.wanted:
+            return self.owed
+        return {key for key in self.owed if key not in self.wanted or item in self.wanted[key]}
+
+    def count(self, product: str) -> int:
+        """How many items a product wants."""
+        return len(self.wanted.get(product, self.items))
+
+    def tries_before(self, product: str, item: int) -> int:
+        """How often an item was tried in former runs that ended in a letter."""
+        return self.wanted.get(product, {}).get(item, 0)
 
 
 class Ledger:
@@ -85,10 +102,18 @@ class Ledger:
         """Whether this message is in flight already."""
         return offset in self._entries[log]
 
-    def admit(self, message: Message, items: Sequence[Item], products: Iterable[str], now_s: float) -> Entry:
+    def admit(
+        self,
+        message: Message,
+        items: Sequence[Item],
+        products: Iterable[str],
+        now_s: float,
+        wanted: Wanted | None = None,
+    ) -> Entry:
         """Take a message into flight and bind it to a packer."""
         products = set(products)
         entry = Entry(message, tuple(items), self._bind(message.log), products, set(products), now_s, self.obeys)
+        entry.wanted = wanted or {}
         self._entries[message.log][message.origin.offset] = entry
         return entry
 
@@ -185,16 +210,24 @@ class _Direct:
 
     Attributes:
         messages: by offset, the letters and voids of its items.
+        held: of these, the ones whose letters must not be taken yet.
+        lettered: how many of them have letters.
         empty: ranges of offsets that are one void item each.
     """
 
     messages: dict[int, tuple[tuple[Letter, ...], tuple[VoidReason, ...]]] = field(
         default_factory=dict[int, tuple[tuple[Letter, ...], tuple[VoidReason, ...]]]
     )
+    held: set[int] = field(default_factory=set[int])
+    lettered: int = 0
     empty: list[tuple[VoidReason, Range]] = field(default_factory=list[tuple[VoidReason, Range]])
 
+    @property
+    def ready(self) -> bool:
+        return bool(self.empty) or len(self.messages) > len(self.held)
+
     def sealed(self, product: str, log: SourcePartition) -> Sealed:
-        """All of it."""
+        """All of it, whether held or not."""
         layers: dict[tuple[VoidReason, int], list[Range]] = defaultdict(list)
         for reason, range_ in self.empty:
             layers[reason, 0].append(range_)
@@ -211,8 +244,19 @@ class _Direct:
         return Sealed(product, covers=(Span(log, covers),), letters=letters, voids=dict(counts), voided=voided)
 
 
+class DirectKey(NamedTuple):
+    """A message that ended without a packer, in one product."""
+
+    product: str
+    log: SourcePartition
+    offset: int
+
+
 class DirectOutcomes:
-    """Outcomes that need no packer: holes, voids, messages that are malformed as a whole."""
+    """Outcomes that need no packer: holes, voids, messages that are malformed as a whole.
+
+    A message with letters is held until it is released.
+    """
 
     def __init__(self) -> None:
         self._held: dict[SourcePartition, dict[str, _Direct]] = defaultdict(lambda: defaultdict(_Direct))
@@ -221,25 +265,45 @@ class DirectOutcomes:
         return bool(self._held)
 
     @property
-    def held_letters(self) -> int:
-        """Letters that wait to be taken: each holds its message's bytes."""
-        held = (direct.messages.values() for products in self._held.values() for direct in products.values())
-        return sum(len(letters) for messages in held for letters, _ in messages)
+    def ready(self) -> bool:
+        """Whether `take` would give something."""
+        return any(direct.ready for products in self._held.values() for direct in products.values())
+
+    @property
+    def lettered(self) -> int:
+        """Messages with letters that wait to be released or taken, once a product: each has its bytes in memory."""
+        return sum(direct.lettered for products in self._held.values() for direct in products.values())
+
+    def holds(self, key: DirectKey) -> bool:
+        """Whether this message is here already."""
+        return key.log in self._held and key.offset in self._held[key.log][key.product].messages
 
     def void(self, product: str, log: SourcePartition, start: int, end: int, reason: VoidReason) -> None:
         """Each of the offsets [start, end) is one item that is nothing to tokenize."""
         self._held[log][product].empty.append((reason, (start, end)))
 
-    def message(
-        self,
-        product: str,
-        log: SourcePartition,
-        offset: int,
-        letters: Iterable[Letter],
-        voids: Iterable[VoidReason],
-    ) -> None:
-        """A message whose items all ended before dispatch. One that is held already is ignored."""
-        self._held[log][product].messages.setdefault(offset, (tuple(letters), tuple(voids)))
+    def message(self, key: DirectKey, letters: Iterable[Letter], voids: Iterable[VoidReason]) -> None:
+        """A message whose items all ended before dispatch. One that is here already is ignored."""
+        direct = self._held[key.log][key.product]
+        if key.offset not in direct.messages:
+            direct.messages[key.offset] = kept, _ = tuple(letters), tuple(voids)
+            if kept:
+                direct.held.add(key.offset)
+                direct.lettered += 1
+
+    def release(self, key: DirectKey) -> None:
+        """Its letters have been held for long enough."""
+        if self.holds(key):
+            self._held[key.log][key.product].held.discard(key.offset)
+
+    def withhold(self, key: DirectKey) -> None:
+        """Its letters will not be committed: it will be read again."""
+        if self.holds(key):
+            direct = self._held[key.log][key.product]
+            direct.held.discard(key.offset)
+            direct.lettered -= 1
+            del direct.messages[key.offset]
+            self._tidy(key.log)
 
     def forget(self, logs: Collection[SourcePartition]) -> None:
         """These logs are someone else's now."""
@@ -247,9 +311,18 @@ class DirectOutcomes:
             self._held.pop(log, None)
 
     def take(self) -> tuple[Sealed, ...]:
-        """One `Sealed` a product and log; what is taken is no longer held."""
-        sealed = tuple(
-            direct.sealed(product, log) for log, products in self._held.items() for product, direct in products.items()
-        )
-        self._held.clear()
-        return sealed
+        """One `Sealed` a product and log, of what is not held; what is taken is no longer here."""
+        sealed: list[Sealed] = []
+        for log, products in list(self._held.items()):
+            for product, direct in products.items():
+                if direct.ready:
+                    kept = {offset: direct.messages.pop(offset) for offset in direct.held}
+                    sealed.append(direct.sealed(product, log))
+                    products[product] = _Direct(kept, direct.held, len(kept))
+            self._tidy(log)
+        return tuple(sealed)
+
+    def _tidy(self, log: SourcePartition) -> None:
+        """Keep no log that has nothing."""
+        if not any(direct.messages or direct.empty for direct in self._held[log].values()):
+            del self._held[log]

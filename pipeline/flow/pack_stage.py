@@ -35,6 +35,11 @@ class PackStage:
         return sum(line.spooled_bytes for line in self.lines.values())
 
     @property
+    def holds_rows(self) -> bool:
+        """Whether a packer has messages that it has not sealed, or something waits to be committed."""
+        return self.holds_sealed or any(line.holds_rows for line in self.lines.values())
+
+    @property
     def holds_sealed(self) -> bool:
         """Whether something waits to be committed."""
         return bool(self._sealed)
@@ -47,7 +52,7 @@ class PackStage:
             return
         delivery = Delivery(
             product=product,
-            items=lease.items,
+            items=entry.count(product),
             attempt=lease.attempt,
             reference=lease.reference,
             facts=item.facts,
@@ -70,20 +75,23 @@ class PackStage:
         products: Collection[str],
         facts: ContentFacts | None = None,
         attempts: int = 1,
+        *,
+        counts: bool = True,
     ) -> None:
-        """An item ends without rows in these products. Its letters are held; see `release`."""
+        """An item ends without rows in these products. Its letters are held, and count as failures if they `count`."""
         item = reference.origin.item
         for product in products:
             match outcome:
                 case Failure():
-                    ended = self._core.letter(entry.message, product, item, reference.uri, outcome, attempts)
+                    tries = attempts + entry.tries_before(product, item)
+                    ended = self._core.letter(entry.message, product, item, reference.uri, outcome, tries)
                 case EmptyReason():
                     ended = Empty(product, reference.origin, reference.uri, outcome)
                 case VoidReason():
                     ended = outcome
             delivery = Delivery(
                 product=product,
-                items=len(entry.items),
+                items=entry.count(product),
                 attempt=entry.attempts[item],
                 reference=reference,
                 facts=facts,
@@ -91,7 +99,7 @@ class PackStage:
             )
             parcel, failures, now_s = Parcel(delivery, None), self._core.failures, self._core.now_s
             if isinstance(ended, Letter):
-                failures.letter(product, ended.failure.code, reference.uri, parcel, now_s)
+                failures.letter(product, ended.failure.code, reference.uri, parcel, now_s, counts=counts)
                 continue
             if isinstance(ended, Empty):
                 failures.fine(product, now_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from pipeline.flow.calls import Block, SealReason
@@ -51,6 +51,10 @@ class PackLine:
     def holds_rows(self) -> bool:
         """Whether the packer has messages that it has not sealed."""
         return self.waiting_messages > 0
+
+    def parcels(self) -> Iterator[Parcel]:
+        """That have not been sent."""
+        return iter(self._parcels)
 
     def add(self, parcel: Parcel) -> None:
         """At the end."""

@@ -6,16 +6,19 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from operators.errors import FetchFailedError
+from operators.errors import FetchFailedError, StoreUnavailableError
 from operators.records import ContentFacts, EmptyReason, Failure, VoidReason
 from pipeline.flow.blame import Blame, halves, judge
 from pipeline.flow.calls import Action, Block, CallFailure, Lease, PieceItem, Prepare, PreparedItem
 from pipeline.flow.core import Core
 from pipeline.flow.lease import LeaseQueue
 from pipeline.flow.ledger import Entry, Progress
+from pipeline.flow.outages import AfterFailure, Outages
 from pipeline.flow.pack_stage import PackStage
+from pipeline.flow.packline import Parcel
 from pipeline.flow.tokenize_stage import TokenizeStage
 from pipeline.flow.waits import WaitReason
+from pipeline.records import Letter
 
 PREPARE = "prepare"
 
@@ -34,16 +37,20 @@ class PrepareStage:
         self._tokenize = tokenize
         self._pack = pack
         self._views = views
-        self.ready = LeaseQueue(core.ledger.is_current, rng)
+        settings = core.settings
+        failures = settings.failures
+        self.outages = Outages(failures.window_s, failures.outage_most_s, settings.most_tries, rng)
+        self.ready = LeaseQueue(core.ledger.is_current, rng, self.outages)
 
     def actions(self, now_s: float) -> Iterator[Action]:
         """Calls that can be sent now; what was begun goes first."""
         core, settings = self._core, self._core.settings
         self.ready.wake(now_s)
+        self.ready.unpark(now_s, settings.prepare_batch)
         yield from self._further_segments()
         while True:
             if not self.ready.unbound:
-                core.waits[PREPARE] = self._bound_wait() if len(self.ready) else WaitReason.NO_INPUT
+                core.waits[PREPARE] = self._bound_wait() if len(self.ready) else self._held_back_wait()
                 return
             worker = core.workers.pick(PREPARE)
             if worker is None:
@@ -74,6 +81,12 @@ class PrepareStage:
         admits = self._core.windows.admits(self._core.settings.lease_bytes)
         return WaitReason.NO_SLOT if admits else WaitReason.NO_BYTES
 
+    def _held_back_wait(self) -> WaitReason:
+        """Why there is nothing that could go."""
+        if self.ready.parked:
+            return WaitReason.OUTAGE
+        return WaitReason.BACKING_OFF if self.ready.delayed else WaitReason.NO_INPUT
+
     def _room(self) -> int:
         """Leases that the next call may have: no more than its windows have bytes for."""
         windows, settings = self._core.windows, self._core.settings
@@ -91,13 +104,15 @@ class PrepareStage:
         pieces: dict[str, list[PieceItem]] = {}
         for lease, item in zip(action.leases, items, strict=True):
             entry = self._core.ledger.entry(lease.reference.origin)
+            if not item.transient and lease.cursor is None and lease.reference.inline is None:
+                self.outages.worked(lease.reference.uri, lease.reference.origin, now_s)
             if entry is None or not self._core.ledger.is_current(lease):
                 continue
             if item.ended is not None:
                 self._ended(entry, lease, item, now_s)
                 continue
             progress = self._progress(entry, lease, item, action.worker)
-            for key in entry.owed & self._views.keys():
+            for key in entry.takers(lease.reference.origin.item) & self._views.keys():
                 view = self._views[key]
                 total = -1 if progress.ranges else progress.windows[view]
                 piece = PieceItem(lease, item.facts, item.rows[view], total)
@@ -151,6 +166,21 @@ class PrepareStage:
                 renewed.append(self._core.renew(entry, lease, tries=lease.tries, deaths=deaths))
         self.ready.add_apart(renewed)
 
+    def reconsider(self, letter: Parcel, now_s: float) -> bool:
+        """Whether the outage that a letter is due to showed only after it was written; its item is tried again then."""
+        delivery, settings = letter.delivery, self._core.settings.failures
+        reference, ended = delivery.reference, delivery.ended
+        if not isinstance(ended, Letter) or ended.failure.code != FetchFailedError.code:
+            return False
+        entry = self._core.ledger.entry(reference.origin)
+        if entry is None or not self._core.ledger.counts(reference.origin, delivery.attempt):
+            return False
+        if not self.outages.was_down(reference.uri, now_s - settings.window_s):
+            return False
+        attempt = self._core.ledger.next_attempt(entry, reference.origin.item)
+        self.ready.add(Lease(attempt, reference, len(entry.items)))
+        return True
+
     def _current(self, lease: Lease) -> Entry | None:
         return self._core.ledger.entry(lease.reference.origin) if self._core.ledger.is_current(lease) else None
 
@@ -158,11 +188,26 @@ class PrepareStage:
         assert item.ended is not None
         outcome = item.ended
         if item.transient and isinstance(outcome, Failure):
-            if lease.tries + 1 < self._core.settings.most_tries:
-                self.ready.retry_later(self._core.renew(entry, lease, tries=lease.tries + 1), now_s)
+            after = self._after_failure(lease, outcome, now_s)
+            if after is AfterFailure.HOLD:
+                self.ready.park(self._core.renew(entry, lease, tries=lease.tries))
+                return
+            if after is AfterFailure.RETRY:
+                self.ready.retry_later(self._core.renew(entry, lease, tries=lease.tries + 1), outcome.message, now_s)
                 return
             outcome = replace(outcome, code=FetchFailedError.code, stage="fetch")
+            self._end(entry, lease, outcome, item.facts, counts=after is not AfterFailure.GIVEN_UP)
+            return
         self._end(entry, lease, outcome, item.facts)
+
+    def _after_failure(self, lease: Lease, failure: Failure, now_s: float) -> AfterFailure:
+        """What becomes of an item that failed in a way that may pass."""
+        tries = lease.tries + 1
+        if failure.code == StoreUnavailableError.code:
+            reference = lease.reference
+            return self.outages.failed(reference.uri, reference.origin, tries, failure.message, now_s)
+        # Its worker's trouble (memory), not its place's.
+        return AfterFailure.RETRY if tries < self._core.settings.most_tries else AfterFailure.LETTER
 
     def _end(
         self,
@@ -170,9 +215,12 @@ class PrepareStage:
         lease: Lease,
         outcome: Failure | EmptyReason | VoidReason,
         facts: ContentFacts | None = None,
+        *,
+        counts: bool = True,
     ) -> None:
         if lease.cursor is not None:
             # Rows of other segments are there or on their way: a higher attempt's ending takes their place.
             self._core.ledger.next_attempt(entry, lease.reference.origin.item)
         attempts = lease.tries + lease.deaths + 1
-        self._pack.end(entry, lease.reference, outcome, entry.owed & self._views.keys(), facts, attempts)
+        takers = entry.takers(lease.reference.origin.item) & self._views.keys()
+        self._pack.end(entry, lease.reference, outcome, takers, facts, attempts, counts=counts)

@@ -16,8 +16,10 @@ class WaitReason(StrEnum):
     NO_BYTES = "no_bytes"
     BATCH_FILLING = "batch_filling"
     BACKING_OFF = "backing_off"
+    OUTAGE = "outage"
     PACKER_FULL = "packer_full"
     SHARD_FILLING = "shard_filling"
+    HOLDING_LETTERS = "holding_letters"
     UNCOMMITTED_FULL = "uncommitted_full"
     COMMITTING = "committing"
     DRAINING = "draining"
@@ -37,8 +39,10 @@ _EXPLANATIONS = {
     WaitReason.NO_BYTES: "the lane's memory is used up; rows must reach the packer's disk first",
     WaitReason.BATCH_FILLING: "a batch is not full yet; its age will send it",
     WaitReason.BACKING_OFF: "a store or broker failed; the next try comes after a pause",
+    WaitReason.OUTAGE: "a bucket or host is down: its items wait, and go on within seconds of its coming back",
     WaitReason.PACKER_FULL: "the packer's spool is full; a shard must be uploaded first",
     WaitReason.SHARD_FILLING: "rows are packed and wait for their shard to close by size or age",
+    WaitReason.HOLDING_LETTERS: "letters are held until the window of the failure share has passed",
     WaitReason.UNCOMMITTED_FULL: "too many messages await a commit; the commit brings room",
     WaitReason.COMMITTING: "a commit to the lake's log is under way",
     WaitReason.DRAINING: "no new work is taken: the run is ending",

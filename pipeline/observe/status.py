@@ -66,13 +66,33 @@ class OldestItem:
     """The item that has been in flight longest.
 
     Attributes:
-        stage: where it is now.
+        origin: of its item that is furthest behind.
+        stage: what that is doing, e.g. "backing off".
+        detail: where, with whom, how often already, and why.
     """
 
     origin: Origin
     uri: str
     age_s: float
     stage: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OutageStatus:
+    """A bucket or host that is down.
+
+    Attributes:
+        place: scheme and bucket or host.
+        lasts_s: since it was found to be down.
+        waiting_items: that wait for it.
+        error: what the last try there said.
+    """
+
+    place: str
+    lasts_s: float
+    waiting_items: int
+    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +108,8 @@ class LaneStatus:
         waiting: for what, now; None while nothing is waited for.
         waited_s: seconds by reason since the run began.
         committed_version: newest version of the lake's log with something of this lane; 0 before the first.
+        held_letters: letters of items that wait until the share of letters has been judged.
+        outages: places that are down, those that most items wait for first.
     """
 
     lane: str
@@ -105,6 +127,8 @@ class LaneStatus:
     waited_s: Mapping[WaitReason, float]
     oldest: OldestItem | None
     committed_version: int
+    held_letters: int = 0
+    outages: tuple[OutageStatus, ...] = ()
 
     @property
     def remaining_items(self) -> int | None:
@@ -219,6 +243,7 @@ def _lane(raw: dict[str, Any]) -> LaneStatus:
         "waiting": None if raw["waiting"] is None else WaitReason(raw["waiting"]),
         "waited_s": {WaitReason(reason): waited_s for reason, waited_s in raw["waited_s"].items()},
         "oldest": None if raw["oldest"] is None else _oldest(raw["oldest"]),
+        "outages": tuple(OutageStatus(**outage) for outage in raw.get("outages", ())),
     }
     return LaneStatus(**{**raw, **parsed})
 

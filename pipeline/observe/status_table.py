@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rich import box
@@ -43,11 +44,12 @@ class _StatusView:
         yield _heading(self.reading)
         for note in status.notes:
             yield Text(f"! {note}", style="yellow")
+        yield from _outages(status)
         yield from ("", _lanes(status), "", _pools(status, wide))
         if any(lane.waiting or lane.waited_s for lane in status.lanes):
             yield from ("", _waits(status, wide))
         if any(lane.oldest for lane in status.lanes):
-            yield from ("", _oldest(status, wide))
+            yield from ("", _oldest(status, wide), *_details(status))
 
 
 def plain_table(*columns: str, left: int = 1) -> Table:
@@ -139,6 +141,21 @@ def _oldest(status: RunStatus, wide: bool) -> Table:
                 Text(units.middle(uri, _URI_WIDTHS[wide])),
             )
     return table
+
+
+def _details(status: RunStatus) -> Iterator[Text]:
+    """What keeps the oldest items: too long for a table."""
+    for lane in status.lanes:
+        if lane.oldest is not None and lane.oldest.detail:
+            yield Text(f"{lane.lane}, {lane.oldest.stage}: {lane.oldest.detail}", style="dim", overflow="fold")
+
+
+def _outages(status: RunStatus) -> Iterator[Text]:
+    for lane in status.lanes:
+        for outage in lane.outages:
+            told = f"! {lane.lane}: {outage.place} is down for {units.duration(outage.lasts_s)}, "
+            told += f"{units.count(outage.waiting_items)} items wait: {outage.error}"
+            yield Text(told, style="yellow", overflow="fold")
 
 
 def one_line(lane: LaneStatus) -> str:

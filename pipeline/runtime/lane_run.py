@@ -8,22 +8,26 @@ from enum import StrEnum
 import structlog
 
 from operators.errors import (
+    FailureShareError,
     InvariantError,
     ProductSupersededError,
+    ReferenceMalformedError,
     SourceUnavailableError,
     StopError,
     TopicRecreatedError,
 )
-from operators.records import Origin
+from operators.records import Failure, Origin
+from pipeline.flow.failures import Excess
 from pipeline.flow.lane import Lane
+from pipeline.flow.outages import Outage
 from pipeline.graph import LanePlan
 from pipeline.lake.proposal import PartResult, Reason
-from pipeline.records import Sealed, SourcePartition
+from pipeline.records import Sealed, SourcePartition, Task
 from pipeline.runtime.desk import CommitResult, LakeDesk
 from pipeline.runtime.driver import LaneDriver
 from pipeline.runtime.intake import Intake
 from pipeline.source.base import Source
-from pipeline.source.events import Assigned, EndReached, Event, Exhausted, Hole, Lost, Messages, Revoked
+from pipeline.source.events import Assigned, EndReached, Event, Exhausted, Hole, Lost, Messages, Revoked, Tasks
 
 POLL_MESSAGES = 500
 
@@ -64,6 +68,7 @@ class LaneRun:
         self._assigned: set[SourcePartition] = set()
         self._at_end: set[SourcePartition] = set()
         self._exhausted = False
+        self._down: dict[str, Outage] = {}
         self.paused_times = 0
 
     @property
@@ -102,8 +107,13 @@ class LaneRun:
             self._stop(error)
 
     def step(self, now_s: float) -> int:
-        """Send what can be sent."""
-        return self.driver.step(now_s)
+        """Send what can be sent; stop where too many items end as letters."""
+        sent = self.driver.step(now_s)
+        self._report_outages(now_s)
+        if self.error is None and self.lane.excess is not None:
+            self._stop(self._too_many(self.lane.excess))
+            self.drain(abandon=True)
+        return sent
 
     def drain(self, *, abandon: bool) -> None:
         """Take nothing more; with `abandon`, drop what no worker has begun."""
@@ -113,16 +123,22 @@ class LaneRun:
             _log.info("draining", lane=self.name, dropped_unbegun=dropped)
 
     def take_sealed(self) -> tuple[Sealed, ...]:
-        """What may be committed: nothing while it isn't certain that the topic is still the one that was read."""
+        """What may be committed: nothing while it isn't certain that the topic is still the one that was read.
+
+        A lane that has stopped asks too: a gap in one partition may be the first sign of another topic, and that one's
+        messages may have come from other partitions.
+        """
         if isinstance(self.error, TopicRecreatedError):
             return self._discard()
-        if self.error is not None:
-            return self.lane.take_sealed()
         try:
             self.source.recheck()
         except SourceUnavailableError as error:
-            _log.warning("commit waits for the broker", lane=self.name, error=str(error))
-            return ()
+            if self.error is None:
+                _log.warning("commit waits for the broker", lane=self.name, error=str(error))
+                return ()
+            # It has to end, and nobody may ever be able to tell: what isn't committed is read again.
+            self.lane.revoke(self._assigned)
+            return self._discard()
         except StopError as error:
             self._stop(error)
             return self._discard()
@@ -131,20 +147,23 @@ class LaneRun:
     def _discard(self) -> tuple[()]:
         """What was read from a topic that is gone must not be committed, whenever it comes out of the packers."""
         if discarded := self.lane.take_sealed():
-            _log.error("read from a topic that is gone: discarded", lane=self.name, parts=len(discarded))
+            _log.error("read from a topic that is gone, or may be: discarded", lane=self.name, parts=len(discarded))
         return ()
 
     def committed(self, result: CommitResult) -> None:
         """The lake has settled a proposal: what it has is done, what it has not is done again.
 
-        Raises:
-            ProductSupersededError: a product of this lane was closed by a higher revision elsewhere.
+        A product that a higher revision has closed takes nothing any more: the lane stops, and what is under way of it
+        is given up, while its other products get theirs.
         """
         for part in result.parts:
             if part.sealed.product not in self.lane.views:
                 continue
             if part.reason is Reason.PRODUCT_CLOSED:
-                raise ProductSupersededError(f"{part.sealed.product}: a higher revision runs elsewhere; stopping")
+                self.lane.settled(part.sealed.product, part.sealed.covers)
+                if self.error is None:
+                    self._stop(_superseded(part.sealed.product))
+                continue
             self.done_messages += self.lane.settled(part.sealed.product, part.settled)
             self.lane.redo(part.sealed.product, part.unsettled)
             self._count(part)
@@ -194,10 +213,15 @@ class LaneRun:
                     self.lane.admit(message, items, products, now_s)
                 self._at_end -= {message.log for message in messages}
                 self.admitted += len(messages)
-            case Hole(log=log, start=start, end=end):
-                for key in self._keys:
+            case Tasks(tasks=tasks):
+                for task in tasks:
+                    self._begin(task, now_s)
+                self.admitted += len(tasks)
+            case Hole(log=log, start=start, end=end, products=products):
+                keys = self._keys if products is None else products
+                for key in keys:
                     self.items[key] += end - start
-                self.lane.hole(log, start, end, self._keys)
+                self.lane.hole(log, start, end, keys)
             case Assigned(logs=logs):
                 self._assigned |= set(logs)
                 self._at_end -= set(logs)
@@ -211,9 +235,52 @@ class LaneRun:
             case _:
                 raise InvariantError(f"unknown event {event}")
 
+    def _begin(self, task: Task, now_s: float) -> None:
+        items = self._intake.items(task.message)
+        for key in task.products:
+            self.items[key] += len(items) if task.wanted is None else len(task.wanted[key])
+        # A later version of the parser may find fewer items in a message than a former one did.
+        most = max((number for wanted in (task.wanted or {}).values() for number in wanted), default=-1)
+        missing = [_no_such_item(number) for number in range(len(items), most + 1)]
+        self.lane.admit(task.message, (*items, *missing), task.products, now_s, task.wanted)
+
+    def _report_outages(self, now_s: float) -> None:
+        """Say once that a place is down, and once that it is not any more."""
+        down = self.lane.outages
+        if not down and not self._down:
+            return
+        for place, outage in down.items():
+            if place not in self._down:
+                _log.warning("place is down, its items wait", lane=self.name, place=place, error=outage.error)
+        for place, outage in self._down.items():
+            if place not in down:
+                lasted_s = round(now_s - outage.since_s, 1)
+                _log.info("place is up again, or given up", lane=self.name, place=place, lasted_s=lasted_s)
+        self._down = dict(down)
+
+    def _too_many(self, excess: Excess) -> FailureShareError:
+        settings = self.lane.core.settings.failures
+        codes = ", ".join(f"{code.count} {code.code} (e.g. {code.uri})" for code in excess.codes)
+        return FailureShareError(
+            f"{excess.letters} of the last {excess.ended} items of {excess.product} ({excess.share:.0%}) ended as "
+            f"letters, above lanes.{self.name}.failures.most_share ({settings.most_share:g}): {codes}. None that is "
+            "still held was committed: the next run does these items again. Mend the cause and run again; if so many "
+            f"must fail, raise lanes.{self.name}.failures.most_share"
+        )
+
     def _stop(self, error: StopError) -> None:
         _log.error("lane stopped", lane=self.name, code=error.code, error=str(error))
         self.error = error
         self.lane.draining = True
         if isinstance(error, TopicRecreatedError):
             self.lane.revoke(self._assigned)
+
+
+def _no_such_item(number: int) -> Failure:
+    return ReferenceMalformedError(f"message: has no item {number} any more").failure()
+
+
+def _superseded(product: str) -> ProductSupersededError:
+    return ProductSupersededError(
+        f"{product}: a process with a higher revision has closed it; raise `revision` here too, or let that process run"
+    )

@@ -13,15 +13,16 @@ from typing import Any
 import ray.util.metrics
 import structlog
 
-from operators.records import MediaReference
 from pipeline.flow.calls import Prepare, Tokenize
 from pipeline.flow.prepare_stage import PREPARE
 from pipeline.flow.waits import WaitClock, WaitReason
+from pipeline.flow.whereabouts import whereabouts
 from pipeline.observe import metrics as m
 from pipeline.observe.status import (
     CreditStatus,
     LaneStatus,
     OldestItem,
+    OutageStatus,
     PoolStatus,
     RunStatus,
     State,
@@ -35,6 +36,7 @@ from pipeline.scale.decide import Decision
 
 PERIOD_S = 1.0
 RATE_WINDOW_S = 15.0
+MOST_OUTAGES_SHOWN = 10
 ENDED = {Ended.LETTER: m.LETTERS, Ended.EMPTY: m.EMPTIES, Ended.VOID: m.VOIDS}
 
 _log = structlog.get_logger(__name__)
@@ -73,6 +75,7 @@ class Observer:
         self._show = show
         self._started_at_s = time.time()
         self._next_s = 0.0
+        self._unwritten = False
         self._clocks: dict[str, WaitClock] = defaultdict(WaitClock)
         self._rates: dict[tuple[str, str], _Rate] = defaultdict(_Rate)
         self._metrics = m.Metrics()
@@ -105,10 +108,21 @@ class Observer:
             notes=self._notes,
             pids={name: pid for lane in coordinator.lanes for name, pid in lane.driver.pids.items()},
         )
-        write_status(self._state_dir, status)
+        self._write(status)
         self._export(coordinator, status)
         self._show(status)
         return status
+
+    def _write(self, status: RunStatus) -> None:
+        """A disk that is full is no reason to end work that may not need it; `mediatok status` calls the file stale."""
+        try:
+            write_status(self._state_dir, status)
+        except OSError as error:
+            if not self._unwritten:
+                _log.warning("status can't be written", state=str(self._state_dir), error=str(error))
+            self._unwritten = True
+        else:
+            self._unwritten = False
 
     def _lane(self, run: LaneRun, decisions: Mapping[str, Decision], version: int, now_s: float) -> LaneStatus:
         core = run.lane.core
@@ -135,6 +149,8 @@ class Observer:
             waited_s=clock.totals(now_s),
             oldest=_oldest(run, now_s),
             committed_version=version,
+            held_letters=core.failures.held,
+            outages=_outages(run, now_s),
         )
 
     def _pool(self, run: LaneRun, pool: Pool, decision: Decision | None, now_s: float) -> PoolStatus:
@@ -215,6 +231,8 @@ def state_of(run: LaneRun) -> State:
 def waiting_for(run: LaneRun, committing: bool) -> WaitReason | None:
     """What keeps this lane from going faster, most downstream cause first; None while it computes."""
     lane = run.lane
+    if lane.waits_for_outage:
+        return WaitReason.OUTAGE
     if any(isinstance(action, Prepare | Tokenize) for action, _ in lane.core.calls.values()):
         waits = [lane.core.waits.get(key) for key in lane.views]
         return WaitReason.NO_BYTES if WaitReason.NO_BYTES in waits else None
@@ -222,7 +240,12 @@ def waiting_for(run: LaneRun, committing: bool) -> WaitReason | None:
         if not any(pool.count(WorkerState.READY) for pool in run.driver.pools):
             starting = any(pool.count(WorkerState.STARTING) for pool in run.driver.pools)
             return WaitReason.STARTING if starting else WaitReason.NO_WORKER_READY
-        return lane.core.waits.get(PREPARE) if len(lane.prepare.ready) else WaitReason.BATCH_FILLING
+        ready = lane.prepare.ready
+        if not len(ready) and (ready.delayed or ready.parked) and not lane.tokenize.queued:
+            return WaitReason.OUTAGE if ready.parked else WaitReason.BACKING_OFF
+        return lane.core.waits.get(PREPARE) if len(ready) else WaitReason.BATCH_FILLING
+    if lane.core.failures.held and not lane.pack.holds_rows:
+        return WaitReason.HOLDING_LETTERS
     if len(lane.core.ledger):
         return WaitReason.COMMITTING if committing else WaitReason.SHARD_FILLING
     return WaitReason.DRAINING if lane.draining else WaitReason.NO_INPUT
@@ -232,5 +255,14 @@ def _oldest(run: LaneRun, now_s: float) -> OldestItem | None:
     entry = run.lane.core.ledger.oldest()
     if entry is None:
         return None
-    uri = next((item.uri for item in entry.items if isinstance(item, MediaReference)), "")
-    return OldestItem(entry.message.origin, uri, now_s - entry.since_s, "pack" if not entry.owed else "work")
+    found = whereabouts(run.lane, entry, now_s)
+    return OldestItem(found.origin, found.uri, now_s - entry.since_s, found.doing.label, found.detail)
+
+
+def _outages(run: LaneRun, now_s: float) -> tuple[OutageStatus, ...]:
+    waiting = run.lane.prepare.ready.parked_by_place
+    outages = [
+        OutageStatus(place, now_s - outage.since_s, waiting.get(place, 0), outage.error)
+        for place, outage in run.lane.outages.items()
+    ]
+    return tuple(sorted(outages, key=lambda outage: -outage.waiting_items)[:MOST_OUTAGES_SHOWN])

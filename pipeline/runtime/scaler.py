@@ -126,7 +126,7 @@ def held_by(run: LaneRun, pool: Pool) -> Held:
     prepares, products = PREPARE in stages, len(stages) - (PREPARE in stages)
     calls = [a for a, _ in lane.core.calls.values() if isinstance(a, Prepare | Tokenize) and a.worker in pool.workers]
     ready, queue = lane.prepare.ready, lane.tokenize
-    waits_upstream = ready.delayed + (0 if lane.draining else run.lag)
+    waits_upstream = ready.delayed + ready.parked + (0 if lane.draining else run.lag)
     if prepares:
         parts = sum(len(call.items) for call in calls if isinstance(call, Tokenize))
         return Held(

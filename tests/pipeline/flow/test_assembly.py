@@ -197,7 +197,7 @@ def test_a_forgotten_log_leaves_nothing_behind():
     "wrong",
     [
         delivery(starts=(0,), product="unknown"),
-        delivery(0, 2, items=2, starts=(0,)),
+        delivery(6, 2, items=2, starts=(0,)),
         delivery(0, -1, items=2, starts=(0,)),
         delivery(0, 0, items=0, starts=(0,)),
         delivery(5, 0, items=3, starts=(0,)),
@@ -208,8 +208,19 @@ def test_a_forgotten_log_leaves_nothing_behind():
 def test_what_cannot_be_stops_the_run(wrong: Delivery):
     assembler = Assembler([P])
     assembler.accept(delivery(5, 0, items=2, starts=(0,)))
+    for item in (0, 1):
+        assembler.accept(delivery(6, item, items=2, starts=(0,)))
     with pytest.raises(InvariantError):
         assembler.accept(wrong)
+
+
+def test_a_message_is_whole_when_the_items_that_are_to_be_done_of_it_are():
+    assembler = Assembler([P])
+    assembler.accept(delivery(0, 4, items=2, starts=(0,)))
+    assert not assembler.whole_messages(P)
+    assembler.accept(delivery(0, 1, items=2, starts=(0,)))
+    (message,) = assembler.take_whole(P)
+    assert [item.item for item in message.items] == [1, 4]
 
 
 @dataclass(frozen=True)

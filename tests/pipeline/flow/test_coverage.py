@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from operators.errors import InvariantError
-from pipeline.flow.coverage import Coverage
+from pipeline.flow import coverage as coverage_module
+from pipeline.flow.coverage import Coverage, bitmap_of, bitmap_overlap, bitmap_ranges
 from pipeline.flow.ranges import difference, intersection, merged, size
 from pipeline.records import Range, SourcePartition, ranges_of
 
@@ -84,3 +87,12 @@ def test_bytes_that_are_no_coverage_are_refused(data: bytes) -> None:
 def test_negative_offsets_are_refused() -> None:
     with pytest.raises(InvariantError, match="-3"):
         Coverage.starting_at(0).add([(-3, 2)])
+
+
+@given(some_ranges(), some_ranges())
+def test_both_ways_through_a_bitmap_agree(held: tuple[Range, ...], asked: tuple[Range, ...]) -> None:
+    bitmap, common = bitmap_of(held), intersection(held, asked)
+    for members, ranges in ((0, 0), (0, 1 << 62), (1 << 62, 0), (1 << 62, 1 << 62)):
+        with patch.multiple(coverage_module, _MANY_MEMBERS=members, _MANY_RANGES=1 if ranges == 0 else ranges):
+            assert bitmap_ranges(bitmap) == held
+            assert bitmap_overlap(bitmap, asked) == common

@@ -10,6 +10,7 @@ from operators.records import EmptyReason, Origin, VoidReason
 from pipeline.flow.blame import Blame
 from pipeline.flow.calls import CallFailure, Prepare, Tokenize
 from pipeline.flow.core import LaneSettings
+from pipeline.flow.failures import FailureSettings
 from pipeline.flow.prepare_stage import PREPARE
 from pipeline.flow.waits import WaitReason
 from pipeline.records import Empty, Letter, Sealed, SourcePartition
@@ -67,11 +68,12 @@ def test_a_mixed_message_ends_whole_with_an_outcome_for_every_item():
 
 
 def test_a_message_without_a_reference_needs_no_worker():
-    shop = Shop()
+    shop = Shop(replace(SETTINGS, failures=FailureSettings(window_s=0.0)))
     shop.admit(0, VoidReason.TOMBSTONE)
     shop.admit(1, MALFORMED, VoidReason.TEST_EVENT)
     shop.lane.hole(LOG, 2, 40, [ALPHA, BETA])
     assert not shop.lane.quiet
+    shop.act()
     shop.commit()
     assert shop.lane.quiet
     assert {(s.product, s.covers[0].ranges) for s in shop.sealed} == {(ALPHA, ((0, 40),)), (BETA, ((0, 40),))}

@@ -112,7 +112,6 @@ class LaneMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         shop = self.shop
-        shop.lane.draining = True
         shop.run(rounds=20_000, step_s=5.0)
         core = shop.lane.core
         assert (core.windows.used_bytes, core.tokens.used_bytes) == (0, 0)

@@ -8,14 +8,19 @@ from hypothesis import strategies as st
 from operators.records import MediaReference, Origin
 from pipeline.flow.calls import Lease
 from pipeline.flow.lease import RETRY_FIRST_S, RETRY_MOST_S, LeaseQueue, backoff_s
+from pipeline.flow.outages import Outages
 
 
 def lease(number: int, tries: int = 0) -> Lease:
     return Lease(number, MediaReference("x", Origin("s", 0, number, 0)), 1, tries=tries)
 
 
+def outages() -> Outages:
+    return Outages(window_s=30.0, outage_most_s=600.0, most_tries=6, rng=random.Random(2))
+
+
 def queue(dead: set[int] | None = None) -> LeaseQueue:
-    return LeaseQueue(lambda one: one.attempt not in (dead or ()), random.Random(1))
+    return LeaseQueue(lambda one: one.attempt not in (dead or ()), random.Random(1), outages())
 
 
 def numbers(leases: tuple[Lease, ...]) -> list[int]:
@@ -90,7 +95,7 @@ def test_what_is_no_longer_wanted_is_dropped_when_its_turn_comes() -> None:
 
 def test_a_retry_waits_until_it_is_due() -> None:
     waiting = queue()
-    waiting.retry_later(lease(1, tries=3), now_s=100.0)
+    waiting.retry_later(lease(1, tries=3), "503", now_s=100.0)
     due_s = waiting.next_due_s
     assert due_s is not None and 100.0 <= due_s <= 104.0
     waiting.wake(due_s - 1e-6)
@@ -101,9 +106,9 @@ def test_a_retry_waits_until_it_is_due() -> None:
 
 @given(st.lists(st.integers(0, 8), max_size=30), st.integers(0, 9))
 def test_retries_come_back_in_the_order_of_their_dues_and_none_is_lost(tries: list[int], seed: int) -> None:
-    waiting = LeaseQueue(lambda _: True, random.Random(seed))
+    waiting = LeaseQueue(lambda _: True, random.Random(seed), outages())
     for number, count in enumerate(tries):
-        waiting.retry_later(lease(number, count), now_s=float(number))
+        waiting.retry_later(lease(number, count), "503", now_s=float(number))
     back: list[int] = []
     now_s = 0.0
     while waiting.next_due_s is not None:

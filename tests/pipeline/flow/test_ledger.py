@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from operators.records import Failure, MediaReference, Origin, VoidReason
 from pipeline.flow.calls import Lease
-from pipeline.flow.ledger import DirectOutcomes, Entry, Ledger
+from pipeline.flow.ledger import DirectKey, DirectOutcomes, Entry, Ledger
 from pipeline.records import Letter, Message, Sealed, SourcePartition, Span
 
 LOG, OTHER = SourcePartition("s", 0), SourcePartition("s", 1)
@@ -136,12 +136,14 @@ def test_direct_outcomes_come_out_once_with_their_ranges_merged() -> None:
     assert not direct
     assert direct.take() == ()
     direct.void("a", LOG, 5, 8, VoidReason.HOLE)
-    direct.message("a", LOG, 8, [letter(8)], [VoidReason.REMOVAL, VoidReason.REMOVAL])
-    direct.message("a", LOG, 8, [letter(8)], [VoidReason.REMOVAL])
-    direct.message("a", LOG, 3, [], [VoidReason.TOMBSTONE])
-    direct.message("b", LOG, 8, [], [VoidReason.NOT_MINE])
+    direct.message(DirectKey("a", LOG, 8), [letter(8)], [VoidReason.REMOVAL, VoidReason.REMOVAL])
+    direct.message(DirectKey("a", LOG, 8), [letter(8)], [VoidReason.REMOVAL])
+    direct.message(DirectKey("a", LOG, 3), [], [VoidReason.TOMBSTONE])
+    direct.message(DirectKey("b", LOG, 8), [], [VoidReason.NOT_MINE])
     assert direct
-    assert direct.held_letters == 1
+    assert direct.lettered == 1
+    direct.release(DirectKey("a", LOG, 8))
+    assert direct.lettered == 1
     by_product = {sealed.product: sealed for sealed in direct.take()}
     assert by_product["a"].covers == (Span(LOG, ((3, 4), (5, 9))),)
     assert [one.origin.offset for one in by_product["a"].letters] == [8]
@@ -160,9 +162,39 @@ def test_direct_outcomes_come_out_once_with_their_ranges_merged() -> None:
 def test_forgetting_a_log_takes_its_letters_and_voids_with_it_and_no_others() -> None:
     direct = DirectOutcomes()
     for log in (LOG, OTHER):
-        direct.message("a", log, 1, [letter(1, log)], [VoidReason.TEST_EVENT])
+        direct.message(DirectKey("a", log, 1), [letter(1, log)], [VoidReason.TEST_EVENT])
     direct.forget([LOG])
+    for log in (LOG, OTHER):
+        direct.release(DirectKey("a", log, 1))
     (left,) = direct.take()
     assert left.covers == (Span(OTHER, ((1, 2),)),)
     assert [one.origin.partition for one in left.letters] == [1]
     assert left.voids == {VoidReason.TEST_EVENT: 1}
+
+
+def test_a_message_with_letters_is_held_until_it_is_released_and_what_has_none_is_not() -> None:
+    direct = DirectOutcomes()
+    key = DirectKey("a", LOG, 4)
+    direct.message(key, [letter(4)], [VoidReason.REMOVAL])
+    assert (bool(direct), direct.ready, direct.holds(key), direct.take()) == (True, False, True, ())
+    direct.void("a", LOG, 5, 7, VoidReason.HOLE)
+    direct.message(DirectKey("a", LOG, 8), [], [VoidReason.TOMBSTONE])
+    (sealed,) = direct.take()
+    assert (sealed.covers, sealed.letters) == ((Span(LOG, ((5, 7), (8, 9))),), ())
+    direct.release(key)
+    (sealed,) = direct.take()
+    assert (sealed.covers, sealed.letters, sealed.voids) == (
+        (Span(LOG, ((4, 5),)),),
+        (letter(4),),
+        {VoidReason.REMOVAL: 1},
+    )
+    assert not direct
+
+
+def test_a_message_whose_letters_are_withheld_is_no_longer_there() -> None:
+    direct = DirectOutcomes()
+    key = DirectKey("a", LOG, 4)
+    direct.message(key, [letter(4)], [])
+    direct.withhold(key)
+    direct.release(key)
+    assert (bool(direct), direct.lettered, direct.holds(key), direct.take()) == (False, 0, False, ())

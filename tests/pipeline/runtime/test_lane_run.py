@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 
 from operators.errors import (
+    FailureShareError,
     MediatokError,
     OffsetGapError,
     ProductSupersededError,
@@ -19,13 +20,14 @@ from pipeline.flow.calls import Prepare
 from pipeline.flow.core import LaneSettings
 from pipeline.flow.lane import Lane
 from pipeline.graph import LanePlan
+from pipeline.lake.proposal import Verdict
 from pipeline.records import Message, SourcePartition
 from pipeline.runtime.desk import LakeDesk
 from pipeline.runtime.driver import LaneDriver
 from pipeline.runtime.intake import Claims, Intake
 from pipeline.runtime.lane_run import LaneRun
 from pipeline.source.events import Assigned, EndReached, Event, Hole, Messages
-from tests.pipeline.runtime.test_desk import LOG, Policy, opened, planned
+from tests.pipeline.runtime.test_desk import LOG, Policy, opened, planned, start_of
 
 
 class Tape:
@@ -81,6 +83,20 @@ class Idle:
         pass
 
 
+class Asking(Idle):
+    """A driver that asks the lane what to do, and does not do it."""
+
+    def __init__(self, lane: Lane) -> None:
+        self._lane = lane
+
+    def step(self, now_s: float) -> int:
+        return len(self._lane.actions(now_s))
+
+
+def malformed(start: int, end: int) -> Messages:
+    return Messages(tuple(Message(Origin("topic-id", 0, n, 0), "text", None, b"{") for n in range(start, end)))
+
+
 def tombstones(start: int, end: int) -> Messages:
     return Messages(tuple(Message(Origin("topic-id", 0, n, 0), "text", None, None) for n in range(start, end)))
 
@@ -103,7 +119,7 @@ def tape() -> Tape:
 @pytest.fixture
 def desk(tmp_path: Path, plan: LanePlan) -> Iterator[LakeDesk]:
     desk = opened(tmp_path, plan)
-    desk.start_of(LOG, plan.keys, 0, Policy(0))
+    start_of(desk, plan, Policy(0))
     yield desk
     desk.close()
 
@@ -136,7 +152,7 @@ def test_covered_messages_read_again_make_no_work(lane: LaneRun, tape: Tape, des
     tape.events.append(tombstones(0, 3))
     lane.poll(0.0)
     commit(lane, desk)
-    desk.start_of(LOG, lane.plan.keys, 0, Policy(0))
+    start_of(desk, lane.plan, Policy(0))
     tape.events.append(texts(0, 3))
     lane.poll(0.0)
     assert not len(lane.lane.core.ledger)
@@ -157,15 +173,22 @@ def test_a_full_lane_pauses_its_source_and_goes_on_polling(lane: LaneRun, tape: 
     assert lane.paused_times == 1
 
 
-def test_a_product_closed_by_a_higher_revision_stops_the_lane(
+def test_a_product_closed_by_a_higher_revision_stops_the_lane_and_leaves_its_other_products_theirs(
     lane: LaneRun, tape: Tape, desk: LakeDesk, tmp_path: Path
 ) -> None:
     higher = {"tokenizer": "tests.pipeline.runtime.pretend:Other", "revision": 2}
     newer = opened(tmp_path, planned(products={"first": higher}))
     tape.events.append(tombstones(0, 3))
     lane.poll(0.0)
-    with pytest.raises(ProductSupersededError, match="first"):
-        commit(lane, desk)
+    result = commit(lane, desk)
+    assert isinstance(lane.error, ProductSupersededError)
+    assert "first" in str(lane.error)
+    assert {part.sealed.product[:6]: part.verdict for part in result.parts} == {
+        "first-": Verdict.REFUSED,
+        "second": Verdict.ADMITTED,
+    }
+    assert lane.lane.draining
+    assert lane.lane.quiet, "what the closed product owed is given up"
     newer.close()
 
 
@@ -178,6 +201,27 @@ def test_what_was_read_from_a_topic_that_is_gone_is_discarded(lane: LaneRun, tap
     assert not len(lane.lane.core.ledger)
     assert lane.take_sealed() == ()
     assert lane.idle
+
+
+def test_a_lane_that_stopped_for_a_gap_still_discards_what_is_of_another_topic(lane: LaneRun, tape: Tape) -> None:
+    tape.events.append(tombstones(0, 3))
+    lane.poll(0.0)
+    tape.events.append(OffsetGapError("offset 9 is refused"))
+    lane.poll(0.1)
+    tape.trouble = TopicRecreatedError("text: another topic under this name")
+    assert lane.take_sealed() == ()
+    assert isinstance(lane.error, TopicRecreatedError)
+    assert lane.idle
+
+
+def test_a_lane_that_stopped_does_not_wait_for_a_broker_that_may_never_answer(lane: LaneRun, tape: Tape) -> None:
+    tape.events += [Assigned((LOG,)), tombstones(0, 3), texts(3, 5)]
+    lane.poll(0.0)
+    tape.events.append(OffsetGapError("offset 9 is refused"))
+    lane.poll(0.1)
+    tape.trouble = SourceUnavailableError("no such topic")
+    assert lane.take_sealed() == ()
+    assert not len(lane.lane.core.ledger), "it will be read again"
 
 
 def test_a_broker_that_does_not_answer_delays_a_commit(lane: LaneRun, tape: Tape) -> None:
@@ -198,6 +242,34 @@ def test_a_source_that_stops_leaves_what_came_before_to_be_committed(lane: LaneR
     assert isinstance(lane.error, OffsetGapError)
     assert lane.lane.draining
     assert commit(lane, desk).positions == {LOG: 3}
+
+
+def test_a_topic_whose_producer_changed_its_schema_stops_the_lane_and_becomes_no_letters(
+    lane: LaneRun, tape: Tape, desk: LakeDesk
+) -> None:
+    lane.driver = cast("LaneDriver", Asking(lane.lane))
+    tape.events += [tombstones(0, 3), malformed(3, 150)]
+    lane.poll(0.0)
+    lane.step(0.1)
+    assert isinstance(lane.error, FailureShareError)
+    for said in ("147 of the last 147 items", "(100%)", "reference.malformed (e.g. text/0/149)", "most_share (0.5)"):
+        assert said in str(lane.error)
+    result = commit(lane, desk)
+    assert {part.sealed.letters for part in result.parts} == {()}
+    assert result.positions == {LOG: 3}, "what the letters were of is read again by the next run"
+    assert lane.lane.quiet
+
+
+def test_letters_below_the_share_are_committed_after_their_window(lane: LaneRun, tape: Tape, desk: LakeDesk) -> None:
+    lane.driver = cast("LaneDriver", Asking(lane.lane))
+    tape.events += [tombstones(0, 3), malformed(3, 60), EndReached(LOG, 60)]
+    lane.poll(0.0)
+    lane.step(0.1)
+    assert commit(lane, desk).positions == {LOG: 3}
+    assert lane.idle, "held letters keep no run from its end"
+    lane.step(30.0)
+    assert commit(lane, desk).positions == {LOG: 60}
+    assert lane.letters == 2 * 57
 
 
 def test_an_unavailable_source_is_polled_again(lane: LaneRun, tape: Tape) -> None:
