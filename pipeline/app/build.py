@@ -20,16 +20,18 @@ from operators.window import AudioView, ClipView, ImageView, parse_view
 from pipeline.app.storage import options_for, storage_options
 from pipeline.config import Config, LaneConfig, LimitsConfig, modality_of
 from pipeline.flow.core import LaneSettings
+from pipeline.flow.failures import FailureSettings
 from pipeline.flow.lane import Lane
 from pipeline.graph import LanePlan, plan_lanes
 from pipeline.lake.files import upload_shard
 from pipeline.lake.history import last_hint
 from pipeline.lake.lake import Lake
-from pipeline.lake.open_store import open_store
+from pipeline.lake.open_store import open_store, open_to_commit
 from pipeline.observe.status import RunStatus
+from pipeline.records import SealKind
 from pipeline.runtime import cluster
 from pipeline.runtime.coordinator import Coordinator
-from pipeline.runtime.desk import LakeDesk, LanePositions
+from pipeline.runtime.desk import LakeDesk
 from pipeline.runtime.driver import LaneDriver
 from pipeline.runtime.intake import Claims, Intake
 from pipeline.runtime.lane_run import LaneRun
@@ -37,6 +39,7 @@ from pipeline.runtime.observer import Observer
 from pipeline.runtime.packer import PackedProduct, Packer
 from pipeline.runtime.placement import Placement, PoolPlan, place, pools_of
 from pipeline.runtime.pool import Pool
+from pipeline.runtime.positions import LanePositions
 from pipeline.runtime.scaler import Scaler
 from pipeline.runtime.worker import WorkerSpec
 from pipeline.scale.allocate import Node
@@ -48,6 +51,19 @@ PREPARE_BATCH = {Modality.IMAGE: 32, Modality.AUDIO: 8, Modality.VIDEO: 1, Modal
 TOKENIZE_WINDOWS = {Modality.IMAGE: 64, Modality.AUDIO: 16, Modality.VIDEO: 4, Modality.TEXT: 64}
 """Windows a tokenize call, likewise."""
 MakeSource = Callable[[LanePlan, Positions], Source]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a process does, where it does not read what is new.
+
+    Attributes:
+        kind: what commits do with what the lanes give.
+        replayed: the outcomes files whose letters are replayed.
+    """
+
+    kind: SealKind = SealKind.LIVE
+    replayed: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,21 +120,24 @@ def build(
     nodes: Sequence[Node],
     until_idle: bool,
     show: Callable[[RunStatus], None],
+    job: Job | None = None,
 ) -> Built:
     """Join everything; starts actors and opens products.
 
     Raises:
         ConfigError: pools that can't start, or a product whose revision must be raised.
+        StoreUnsafeError: the lake's store ignores conditional puts, and no lock is configured.
         ProductSupersededError: a higher revision of a product runs.
     """
     storage = storage_options(config)
     placement = place([pool for lane in plans for pool in pools_of(lane)], nodes)
-    store = open_store(config.lake, options_for(config.lake, storage))
+    store = open_to_commit(config.lake, options_for(config.lake, storage), config.commit.single_writer_lock)
     lake = Lake(store, checkpoint_every=config.commit.checkpoint_every)
-    desk = LakeDesk(lake, plans, keep_added=until_idle)
+    job = job or Job()
+    desk = LakeDesk(lake, plans, keep_added=until_idle, replayed=job.replayed)
     desk.open_products()
     rng = random.Random()  # noqa: S311  jitter
-    runs = [_lane_run(lane, config, storage, placement, make_source, claims, desk, rng) for lane in plans]
+    runs = [_lane_run(lane, config, storage, placement, make_source, claims, desk, rng, job.kind) for lane in plans]
     scaler = Scaler(runs, {pool.name: pool for pool in placement.pools}, cluster.nodes)
     observer = Observer(config_path, config.lake, config.state, placement.notes, show)
     coordinator = Coordinator(runs, desk, scaler, config.commit.interval_s, observer)
@@ -135,11 +154,12 @@ def _lane_run(
     claims: Claims,
     desk: LakeDesk,
     rng: random.Random,
+    kind: SealKind,
 ) -> LaneRun:
     packers = [f"{lane.name}-{number}" for number in range(lane.config.packers)]
     views = lane.views
     settings = lane_settings(lane)
-    machine = Lane(lane.name, views, packers, settings, rng, _wall_ms)
+    machine = Lane(lane.name, views, packers, settings, rng, _wall_ms, kind)
     pools: dict[str, Pool] = {}
     for pool_plan in placement.pools:
         if pool_plan.lane == lane.name:
@@ -173,6 +193,7 @@ def worker_spec(lane: LanePlan, pool: PoolPlan, config: Config, storage: Mapping
 def lane_settings(lane: LanePlan) -> LaneSettings:
     """A lane's limits, and what one of its leases is expected to hold."""
     limits: LimitsConfig = lane.config.limits
+    failures = lane.config.failures
     return LaneSettings(
         prepare_batch=limits.prepare_batch or PREPARE_BATCH[lane.modality],
         tokenize_windows=limits.tokenize_windows or TOKENIZE_WINDOWS[lane.modality],
@@ -183,6 +204,12 @@ def lane_settings(lane: LanePlan) -> LaneSettings:
         most_ready=limits.most_ready,
         most_uncommitted=limits.most_uncommitted,
         seal_age_s=limits.seal_age_s,
+        failures=FailureSettings(
+            window_s=failures.window_s,
+            most_share=failures.most_share,
+            least_items=failures.least_items,
+            outage_most_s=failures.outage_most_s,
+        ),
     )
 
 

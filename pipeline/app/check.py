@@ -16,8 +16,9 @@ from pipeline.app.build import plan
 from pipeline.app.storage import options_for, storage_options
 from pipeline.config import Config, LaneConfig
 from pipeline.graph import LanePlan
-from pipeline.lake.open_store import open_store
+from pipeline.lake.open_store import open_store, unsafe
 from pipeline.lake.store import conditional_put_works
+from pipeline.lake.store_single import SingleWriterStore
 from pipeline.runtime import cluster
 from pipeline.runtime.placement import place, pools_of
 from pipeline.scale.allocate import Node
@@ -80,10 +81,13 @@ def _look(what: str, look: Callable[[], str]) -> Finding:
 
 def _store(config: Config) -> str:
     store = open_store(config.lake, options_for(config.lake, storage_options(config)))
-    if not conditional_put_works(store, uuid.uuid4().hex):
-        raise StoreUnsafeError(
-            f"{config.lake} overwrites on a conditional put (If-None-Match: *), so exactly-once can't be promised on it"
-        )
+    honest = conditional_put_works(store, uuid.uuid4().hex)
+    lock = config.commit.single_writer_lock
+    if lock is not None:
+        SingleWriterStore(store, lock).close()
+        return f"{config.lake} can be written, by one process at a time: nobody holds {lock} now"
+    if not honest:
+        raise StoreUnsafeError(unsafe(config.lake))
     return f"{config.lake} can be written, and refuses to create what is there"
 
 

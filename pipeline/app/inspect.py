@@ -6,29 +6,29 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from operators.errors import ConfigError
 from pipeline.app.storage import lake_options, open_lake
-from pipeline.flow.ranges import merged, size
 from pipeline.lake.card import card
-from pipeline.lake.delta import Delta
+from pipeline.lake.findings import ProductTally, Report
 from pipeline.lake.lake import Lake
 from pipeline.lake.open_store import open_store
-from pipeline.lake.reader import summaries
-from pipeline.lake.state import LakeState, letter_messages
-from pipeline.lake.verify import ProductTally, Report
+from pipeline.lake.reader import inherited_messages, summaries
+from pipeline.lake.state import LakeState, covered_messages, letter_messages
+from pipeline.lake.travel import Moment, state_of
+from pipeline.lake.verify import Step
 from pipeline.lake.verify import verify as verify_lake
 from pipeline.observe import units
 from pipeline.observe.status import read_status, to_json
 from pipeline.observe.status_table import plain_table, render_status
-from pipeline.records import Range, SourcePartition
 
 _WIDE = 112
 _FINDINGS_SHOWN = 50
@@ -51,16 +51,24 @@ def show_status(state_dir: Path, *, as_json: bool) -> int:
 # --- ls
 
 
-def lake_list(lake_uri: str, config_path: Path | None, *, as_json: bool = False) -> int:
-    """Products with their rows, tokens, shards and letters.
+def lake_list(
+    lake_uri: str,
+    config_path: Path | None,
+    *,
+    version: int | None = None,
+    at: datetime | None = None,
+    as_json: bool = False,
+) -> int:
+    """Products with their rows, tokens, shards and letters; now, or as of a version or time.
 
     Raises:
-        ConfigError: there is no lake.
+        ConfigError: there is no such lake or version, or vacuum has deleted what the version names.
     """
     lake = open_lake(lake_uri, config_path)
-    products = [_product_json(lake.state, **asdict(summary)) for summary in summaries(lake.state)]
+    state = state_of(lake.store, Moment(version, at), lake.state)
+    products = [_product_json(state, **asdict(summary)) for summary in summaries(state)]
     if as_json:
-        print_json({"lake": lake.uri, "version": lake.state.version, "products": products})
+        print_json({"lake": lake.uri, "version": state.version, "products": products})
         return 0
     console = Console()
     wide = console.width >= _WIDE
@@ -79,8 +87,13 @@ def lake_list(lake_uri: str, config_path: Path | None, *, as_json: bool = False)
             units.compact(each["voids"]),
             style="" if each["open"] else "dim",
         )
-    console.print(Text(f"{lake.uri}, version {units.count(lake.state.version)}", style="dim"), soft_wrap=True)
+    console.print(Text(f"{lake.uri}, version {units.count(state.version)}", style="dim"), soft_wrap=True)
     console.print(table)
+    for each in products:
+        if each["open"] and each["inherited_messages"]:
+            inherited = units.count(each["inherited_messages"])
+            what = "messages are its predecessors' alone: `mediatok lake retokenize` makes those with rows anew"
+            console.print(Text(f"{each['key']}: {inherited} {what}"), soft_wrap=True)
     return 0
 
 
@@ -89,97 +102,9 @@ def _product_json(state: LakeState, *, key: str, **summary: Any) -> dict[str, An
     # A successor has taken its predecessor's letters over: they are counted where they can be closed.
     open_letters = letter_messages(state, product.name) if summary["open"] else 0
     named = {"key": key, "name": product.name, "fingerprint": product.fingerprint, "modality": product.modality.value}
-    return {**named, **summary, "open_letters": open_letters}
-
-
-# --- log
-
-
-def lake_history(lake_uri: str, config: Path | None, last: int, *, as_json: bool = False) -> int:
-    """The newest versions, the newest last.
-
-    Raises:
-        ConfigError: there is no lake.
-    """
-    lake = open_lake(lake_uri, config)
-    deltas = list(lake.log(max(1, lake.state.version - last + 1)))
-    if as_json:
-        for delta in deltas:
-            print_json(_delta_json(delta))
-        return 0
-    console = Console()
-    wide = console.width >= _WIDE
-    columns = ["version", "committed (UTC)", *(["shards"] * wide), "rows", "tokens", "messages", "letters"]
-    table = plain_table(*columns, "and", *(["by"] * wide))
-    for column in table.columns[len(columns) :]:
-        column.justify, column.no_wrap, column.overflow = "left", False, "fold"
-    for delta in deltas:
-        at = datetime.fromtimestamp(delta.committed_at_ms / 1000, UTC)
-        letters = sum(file.letters for file in delta.outcomes)
-        table.add_row(
-            units.count(delta.version),
-            at.strftime("%Y-%m-%d %H:%M:%S" if wide else "%m-%d %H:%M:%S"),
-            *([_blank(len(delta.shards))] * wide),
-            *(_blank(count) for count in (_rows(delta), _tokens(delta), _messages(delta))),
-            Text(_blank(letters), style="red"),
-            Text("\n".join(_notes(delta))),
-            *([Text(delta.writer)] * wide),
-        )
-    console.print(table)
-    return 0
-
-
-def _blank(count: int) -> str:
-    return units.compact(count, 1_000_000) if count else ""
-
-
-def _rows(delta: Delta) -> int:
-    return sum(shard.rows for shard in delta.shards)
-
-
-def _tokens(delta: Delta) -> int:
-    return sum(shard.tokens for shard in delta.shards)
-
-
-def _messages(delta: Delta) -> int:
-    """Distinct ones: a message is covered once for each of its lane's products."""
-    ranges = dict[SourcePartition, list[Range]]()
-    for each in delta.covers:
-        ranges.setdefault(each.span.log, []).extend(each.span.ranges)
-    return sum(size(merged(found)) for found in ranges.values())
-
-
-def _notes(delta: Delta) -> list[str]:
-    notes = [f"opens {opening.product.key}" for opening in delta.openings]
-    notes += [f"closes {opening.closes}" for opening in delta.openings if opening.closes]
-    if delta.starts:
-        logs = len({start.log for start in delta.starts})
-        notes.append(f"start of {units.count(logs)} log{'s' * (logs > 1)}")
-    counts = (
-        ("empty", sum(file.empties for file in delta.outcomes)),
-        ("void", sum(void.items for void in delta.voids)),
-        ("skipped", sum(skip.span.count for skip in delta.skips)),
-        ("closed letters", sum(closing.span.count for closing in delta.closings)),
-    )
-    notes += [f"{units.count(count)} {what}" for what, count in counts if count]
-    if delta.min_base is not None:
-        notes.append(f"vacuum below {delta.min_base}")
-    return notes
-
-
-def _delta_json(delta: Delta) -> dict[str, Any]:
-    return {
-        "version": delta.version,
-        "committed_at_ms": delta.committed_at_ms,
-        "writer": delta.writer,
-        "commit_id": delta.commit_id,
-        "shards": [shard.path for shard in delta.shards],
-        "rows": _rows(delta),
-        "tokens": _tokens(delta),
-        "messages": _messages(delta),
-        "letters": sum(file.letters for file in delta.outcomes),
-        "notes": _notes(delta),
-    }
+    own, inherited = covered_messages(state, key), inherited_messages(state, key) if summary["open"] else 0
+    messages = {"messages": own, "inherited_messages": inherited}
+    return {**named, **summary, **messages, "open_letters": open_letters}
 
 
 # --- verify and card
@@ -197,8 +122,15 @@ def verify(lake_uri: str, config: Path | None, *, as_json: bool = False) -> int:
         report = verify_lake(lake.store)
         print_json(asdict(report))
         return 0 if report.ok else 1
-    with console.status("reading the log, every shard and every letter"):
-        report = verify_lake(lake.store)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[count]}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("reading", total=None, count="")
+
+        def told(step: Step, done: int, total: int) -> None:
+            count = f"{units.count(done)} of {units.count(total)}" if total else units.count(done)
+            progress.update(task, description=step.value, completed=done, total=total or None, count=count)
+
+        report = verify_lake(lake.store, told)
     _print_tallies(console, report.products)
     _print_findings(console, report)
     return 0 if report.ok else 1

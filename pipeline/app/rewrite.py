@@ -12,7 +12,7 @@ from rich.progress import Progress
 
 from operators.errors import ConfigError
 from operators.pack.rewrite import has_match
-from pipeline.app.storage import lake_options, open_lake
+from pipeline.app.storage import open_lake, open_lake_to_commit
 from pipeline.lake.lake import Lake
 from pipeline.lake.outcomes import read_outcomes
 from pipeline.lake.reader import product_key
@@ -40,8 +40,7 @@ def take_down_from(
     predicates = [Predicate(field, value) for field, values in named.items() for value in values]
     if not predicates:
         raise ConfigError("nothing to take down: name --uri, --subject-key or --licence")
-    open_lake(lake_uri, config)  # refuses where there is none; opened to write, one would be made
-    lake = Lake.open(lake_uri, lake_options(lake_uri, config), read_only=dry_run)
+    lake = open_lake(lake_uri, config) if dry_run else open_lake_to_commit(lake_uri, config)
     console = Console()
     if dry_run:
         _print_matches(lake, predicates, console)
@@ -71,8 +70,7 @@ def compact_lake(
     Raises:
         ConfigError: no such lake or product.
     """
-    open_lake(lake_uri, config)
-    lake = Lake.open(lake_uri, lake_options(lake_uri, config), read_only=dry_run)
+    lake = open_lake(lake_uri, config) if dry_run else open_lake_to_commit(lake_uri, config)
     keys = list(lake.state.products) if product is None else [product_key(lake.state, product)]
     console = Console()
     for key in keys:

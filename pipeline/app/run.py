@@ -15,7 +15,7 @@ import structlog
 from rich.console import Console
 
 from operators.errors import ConfigError
-from pipeline.app.build import Built, MakeSource, build, claims_of, plan_and_start
+from pipeline.app.build import Built, Job, MakeSource, build, claims_of, plan_and_start
 from pipeline.app.summarize import summarize
 from pipeline.config import Config
 from pipeline.graph import LanePlan
@@ -39,22 +39,35 @@ def run_config(config: Config, *, until_idle: bool, path: str = "config") -> int
     Raises:
         MediatokError: it can't start, or can't go on.
     """
-    kafka = config.kafka
-    if kafka is None:
+    check_kafka(config)
+
+    def make_source(lane: LanePlan, positions: Positions) -> Source:
+        return KafkaSource(kafka_of(config, lane), positions)
+
+    claims = claims_of(config, lambda lane: lane.topics)
+    return execute(config, path, make_source, claims, until_idle=until_idle)
+
+
+def check_kafka(config: Config) -> None:
+    """Whether a config's lanes can read from Kafka.
+
+    Raises:
+        ConfigError: they can't; names the field.
+    """
+    if config.kafka is None:
         raise ConfigError("kafka: missing; `mediatok demo` brings a broker of its own, `mediatok backfill` needs none")
     lacking = [name for name, lane in config.lanes.items() if not lane.topics]
     if lacking:
         raise ConfigError("\n".join(f"lanes.{name}.topics: a lane that runs on Kafka needs one" for name in lacking))
 
-    def make_source(lane: LanePlan, positions: Positions) -> Source:
-        group = kafka.get("group.id", "mediatok")
-        # Each lane is a group of its own, so that a topic may feed several lanes and each reads at its own pace.
-        properties = {**kafka, "group.id": f"{group}.{lane.name}"}
-        topics = tuple(lane.config.topics)
-        return KafkaSource(KafkaConfig(topics, properties, source_epoch=config.source_epoch), positions)
 
-    claims = claims_of(config, lambda lane: lane.topics)
-    return execute(config, path, make_source, claims, until_idle=until_idle)
+def kafka_of(config: Config, lane: LanePlan) -> KafkaConfig:
+    """What a lane reads from, and how."""
+    kafka = config.kafka or {}
+    group = kafka.get("group.id", "mediatok")
+    # Each lane is a group of its own, so that a topic may feed several lanes and each reads at its own pace.
+    properties = {**kafka, "group.id": f"{group}.{lane.name}"}
+    return KafkaConfig(tuple(lane.config.topics), properties, source_epoch=config.source_epoch)
 
 
 def execute(
@@ -65,8 +78,9 @@ def execute(
     *,
     until_idle: bool,
     style: LogStyle | None = None,
+    job: Job | None = None,
 ) -> int:
-    """Build, run, show, end: shared by `run`, `backfill` and `demo`. Returns the exit code."""
+    """Build, run, show, end: shared by `run`, `backfill`, `demo` and the jobs. Returns the exit code."""
     console = setup_logs(style=None if LOG_VARIABLE in os.environ else style)
     started_s = time.monotonic()
     with _locked(config.state), ProgressDisplay(console) as progress:
@@ -76,7 +90,17 @@ def execute(
 
         try:
             plans, nodes = plan_and_start(config)
-            built = build(config, path, make_source, claims, plans=plans, nodes=nodes, until_idle=until_idle, show=show)
+            built = build(
+                config,
+                path,
+                make_source,
+                claims,
+                plans=plans,
+                nodes=nodes,
+                until_idle=until_idle,
+                show=show,
+                job=job,
+            )
         except BaseException:
             cluster.stop()
             raise
@@ -96,6 +120,7 @@ def execute(
     errors = built.coordinator.errors()
     for lane, error in errors.items():
         console.print(f"lane {lane} stopped: {error.code}: {error}", style="red", markup=False)
+        console.print(f"what to do: {error.advice}", markup=False)
     return 0 if reason is not EndReason.STOPPED and not errors else 1
 
 

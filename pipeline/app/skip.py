@@ -8,9 +8,8 @@ from rich.console import Console
 
 from operators.errors import ConfigError
 from operators.records import VoidReason
-from pipeline.app.storage import lake_options, open_lake
+from pipeline.app.storage import open_lake_to_commit
 from pipeline.lake.delta import Skip
-from pipeline.lake.lake import Lake
 from pipeline.lake.proposal import Proposal
 from pipeline.records import SourcePartition, Span
 
@@ -28,8 +27,7 @@ def skip_offsets(lake_uri: str, log_text: str, start: int, end: int, reason: str
         raise ConfigError(f"offsets {start}..{end}: the first must be 0 or more, and below the end")
     if reason not in REASONS:
         raise ConfigError(f"--reason {reason!r}: must be one of {', '.join(REASONS)}")
-    open_lake(lake_uri, config_path)  # refuses where there is none; opened to write, one would be made
-    lake = Lake.open(lake_uri, lake_options(lake_uri, config_path))
+    lake = open_lake_to_commit(lake_uri, config_path)
     keys = [key for key, each in lake.state.products.items() if each.open and lake.state.start(key, log) is not None]
     if not keys:
         raise ConfigError(f"no running product of {lake_uri} reads {log_text}: see `mediatok lake log`")

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.config import Config, load_config, resolve_secrets
 from pipeline.lake.lake import Lake
+from pipeline.lake.open_store import open_to_commit
 from pipeline.observe.logs import hide
 
 
@@ -31,6 +32,18 @@ def open_lake(uri: str, config_path: Path | None) -> Lake:
         ConfigError: no lake is there, or the config is wrong.
     """
     return Lake.open(uri, lake_options(uri, config_path), read_only=True)
+
+
+def open_lake_to_commit(uri: str, config_path: Path | None) -> Lake:
+    """A lake that a command changes, with the store options and the writers' lock of a config if one is given.
+
+    Raises:
+        StoreUnsafeError: its store ignores conditional puts, and no lock is given.
+        ConfigError: no lake is there, another writer holds the lock, or the config is wrong.
+    """
+    open_lake(uri, config_path)  # refuses where there is none, before anything is written there
+    lock = load_config(config_path).commit.single_writer_lock if config_path else None
+    return Lake(open_to_commit(uri, lake_options(uri, config_path), lock))
 
 
 def lake_options(uri: str, config_path: Path | None) -> Mapping[str, Any]:

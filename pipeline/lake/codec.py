@@ -175,8 +175,9 @@ def _ranges(value: object) -> tuple[Range, ...]:
     return ranges
 
 
-MOST_RANGES = 256
-"""A span of more is written as a bitmap: every second offset of 65,536 is 500 kB as ranges, and 11 kB so."""
+MOST_RANGES = 32
+"""A span of more is written as a bitmap, a third as long and less: every second offset of 65,536 is 500 kB as ranges,
+and 11 kB so. Fewer stay as people can read them."""
 
 
 def _span(span: Span) -> Json:

@@ -78,6 +78,11 @@ class Rules:
         known = state.products.get(product)
         return state.open_letters(known.product.name, span) if known else ()
 
+    def letters_elsewhere(self, state: LakeState, product: str, span: Span, replayed: frozenset[str] | None) -> Ranges:
+        """Which of these messages have open letters in other files than those that were replayed."""
+        known = state.products.get(product)
+        return state.open_letters(known.product.name, span, besides=replayed) if known and replayed is not None else ()
+
     def remakeable(self, state: LakeState, product: str, span: Span) -> Ranges:
         """Which of these messages a predecessor covers, and the product's own commits do not."""
         return difference(state.overlap(product, span), state.own_overlap(product, span))
@@ -244,6 +249,7 @@ class Commit:
         basis = self._basis.of(product)
         if part.sealed.kind is SealKind.REPLAY:
             still = self._rules.letters_open(self._state, basis, span, self._conflicts)
+            still = difference(still, self._rules.letters_elsewhere(self._state, basis, span, self._proposal.replayed))
             return difference(span.ranges, still), Reason.LETTER_NOT_OPEN
         if part.sealed.kind is SealKind.RETOKENIZE:
             owed = self._rules.remakeable(self._state, product, span)

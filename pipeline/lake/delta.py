@@ -68,8 +68,7 @@ class OutcomeFile:
     Attributes:
         letters: how many letters it holds (items).
         empties: how many empties it holds (items).
-        open: the messages that have letters in it. Such a letter is open until its message is closed or
-            another file holds letters of it.
+        open: the messages that have letters in it. Such a letter is open until its message is closed.
     """
 
     product: str

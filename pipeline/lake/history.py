@@ -19,14 +19,17 @@ from pipeline.lake.store import LakeStore, NoSuchFileError
 _READERS = 8
 
 
-def load_state(store: LakeStore) -> LakeState:
-    """The lake's newest state.
+def load_state(store: LakeStore, at: int | None = None) -> LakeState:
+    """The lake's state at a version that there is; without one, at the newest.
 
     Raises:
         InvariantError: the log or its checkpoint can't be what commits made.
     """
-    state = _newest_checkpoint(store)
-    catch_up(store, state)
+    state = _newest_checkpoint(store, at)
+    if at is None:
+        catch_up(store, state)
+    else:
+        _fold_up_to(store, state, at)
     return state
 
 
@@ -36,14 +39,19 @@ def catch_up(store: LakeStore, state: LakeState) -> None:
     Raises:
         InvariantError: as `LakeState.apply`.
     """
-    hint = last_hint(store)
-    if hint > state.version + 1:
-        with ThreadPoolExecutor(_READERS) as pool:
-            for delta in pool.map(lambda version: read_version(store, version), range(state.version + 1, hint + 1)):
-                if delta is None:
-                    raise InvariantError(f"{store.uri}: the log has a version {hint}, but one before it is missing")
-                state.apply(delta)
+    _fold_up_to(store, state, last_hint(store))
     follow(store, state, ReadAhead())
+
+
+def _fold_up_to(store: LakeStore, state: LakeState, last: int) -> None:
+    """Fold in all versions up to one that there is for sure."""
+    if last <= state.version:
+        return
+    with ThreadPoolExecutor(_READERS) as pool:
+        for delta in pool.map(lambda version: read_version(store, version), range(state.version + 1, last + 1)):
+            if delta is None:
+                raise InvariantError(f"{store.uri}: the log has a version {last}, but one before it is missing")
+            state.apply(delta)
 
 
 def follow(store: LakeStore, state: LakeState, ahead: ReadAhead) -> None:
@@ -54,7 +62,7 @@ def follow(store: LakeStore, state: LakeState, ahead: ReadAhead) -> None:
     """
     ahead.forget()
     while (body := read_next(store, state.version + 1, ahead)) is not None:
-        state.apply(parse_delta(body))
+        state.apply(_checked(body, state.version + 1))
 
 
 def read_next(store: LakeStore, version: int, ahead: ReadAhead) -> bytes | None:
@@ -76,8 +84,10 @@ def read_version(store: LakeStore, version: int) -> Delta | None:
         InvariantError: it is no delta, or says that it is another version.
     """
     body = read_if_there(store, version_path(version))
-    if body is None:
-        return None
+    return None if body is None else _checked(body, version)
+
+
+def _checked(body: bytes, version: int) -> Delta:
     delta = parse_delta(body)
     if delta.version != version:
         raise InvariantError(f"{version_path(version)} says that it is version {delta.version}")
@@ -85,10 +95,14 @@ def read_version(store: LakeStore, version: int) -> Delta | None:
 
 
 def read_log(store: LakeStore, first: int = 1) -> Iterator[Delta]:
-    """The versions from `first` on, one by one."""
-    version = first
-    while (delta := read_version(store, version)) is not None:
-        yield delta
+    """The versions from `first` on, in order; some are read before they are asked for.
+
+    Raises:
+        InvariantError: one is no delta, or says that it is another version.
+    """
+    version, ahead = first, ReadAhead()
+    while (body := read_next(store, version, ahead)) is not None:
+        yield _checked(body, version)
         version += 1
 
 
@@ -129,9 +143,11 @@ def write_checkpoint(store: LakeStore, state: LakeState, keep: int) -> None:
         store.delete(checkpoint_path(version))
 
 
-def _newest_checkpoint(store: LakeStore) -> LakeState:
+def _newest_checkpoint(store: LakeStore, at: int | None) -> LakeState:
     # One that is listed may be gone before it is read, since writers keep only the newest few.
     for version in reversed(checkpoints(store)):
+        if at is not None and version > at:
+            continue
         body = read_if_there(store, checkpoint_path(version))
         if body is not None:
             state = read_checkpoint(body)

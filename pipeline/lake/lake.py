@@ -29,6 +29,7 @@ from pipeline.lake.history import (
 )
 from pipeline.lake.open_store import open_store
 from pipeline.lake.outcomes import read_outcomes
+from pipeline.lake.paths import base_of
 from pipeline.lake.proposal import (
     Action,
     Committed,
@@ -39,12 +40,13 @@ from pipeline.lake.proposal import (
     OutcomesWritten,
     Proposal,
     ReadVersion,
+    Reason,
     Refused,
     VersionRead,
     WriteOutcomes,
 )
 from pipeline.lake.state import LakeState
-from pipeline.lake.store import CreateAnswer, LakeStore
+from pipeline.lake.store import CreateAnswer, LakeStore, NoSuchFileError
 from pipeline.records import Empty, Letter, SourcePartition
 
 _log = structlog.get_logger(__name__)
@@ -153,14 +155,27 @@ class Lake:
         """
         self._writable()
         try:
-            done = self._run(proposal)
+            done = self._run_beside_vacuum(proposal)
         except (TransientError, InvariantError):
             # The state may be half way through a fold, or behind what the store did: begin from the files again.
             self._state = load_state(self.store)
             raise
-        if done.delta is not None:
+        if done.delta is not None or any(part.reason is Reason.BASE_TOO_OLD for part in done.parts):
+            # A hint that lands late goes over a newer one: packers would name their files too old for ever.
             self._after_commit()
         return done
+
+    def _run_beside_vacuum(self, proposal: Proposal) -> Committed:
+        try:
+            return self._run(proposal)
+        except NoSuchFileError:
+            # Vacuum may delete a shard while it is being filtered for this commit. Knowing its floor, the commit
+            # refuses the part, and whoever sealed it makes it anew.
+            self._state = load_state(self.store)
+            named = (shard.path for part in proposal.sealed for shard in part.shards)
+            if all(base_of(path) >= self._state.min_base for path in named):
+                raise
+            return self._run(proposal)
 
     def _run(self, proposal: Proposal) -> Committed:
         known = self._state.version

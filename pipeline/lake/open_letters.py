@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pyroaring import BitMap64
 
@@ -14,10 +14,11 @@ OpenLetters = dict[tuple[str, SourcePartition], dict[str, BitMap64]]
 """Offsets by (product name, log) and path; without empty entries."""
 
 
-def open_ranges(letters: OpenLetters, name: str, span: Span) -> Ranges:
-    """Which of these messages have open letters in the products of this name."""
+def open_ranges(letters: OpenLetters, name: str, span: Span, besides: Collection[str] = ()) -> Ranges:
+    """Which of these messages have open letters in the products of this name, in other files than `besides`."""
     files = letters.get((name, span.log), {})
-    return merged(each for offsets in files.values() for each in bitmap_overlap(offsets, span.ranges))
+    opened = [offsets for path, offsets in files.items() if path not in besides]
+    return merged(each for offsets in opened for each in bitmap_overlap(offsets, span.ranges))
 
 
 def open_in(letters: OpenLetters, name: str, path: str, span: Span) -> None:

@@ -9,6 +9,8 @@ from operators.errors import InvariantError
 README = "README.md"
 LAST = "_meta/last"
 CHECKPOINTS = "_meta/checkpoints/"
+DATA = "data/"
+INDEX = "_meta/index/"
 LETTERS = "_meta/letters/"
 LIVE = "_meta/live/"
 
@@ -41,12 +43,12 @@ def shard_path(product: str, dt: str, base: int, unique: str) -> str:
         base: the version that its writer knew.
         unique: a uuid.
     """
-    return f"data/product={product}/dt={dt}/part-{base}-{unique}.arrow"
+    return f"{DATA}product={product}/dt={dt}/part-{base}-{unique}.arrow"
 
 
 def index_path(shard: str) -> str:
     """Of a shard's sidecar."""
-    return f"_meta/index/{shard.rpartition('/')[2].removesuffix('.arrow')}.idx"
+    return f"{INDEX}{shard.rpartition('/')[2].removesuffix('.arrow')}.idx"
 
 
 def shard_dt(shard: str) -> str:

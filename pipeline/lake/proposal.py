@@ -24,6 +24,8 @@ class Proposal:
         min_base: vacuum's floor.
         predicates: what is to be taken down; those that stand already are no-ops.
         rewrites: each goes in only while all that it replaces is live.
+        replayed: the outcomes files whose letters the `sealed` of a replay are about. A message that has open letters
+            elsewhere too was replayed or made anew by others meanwhile: some of its items may be done. None: any file.
     """
 
     sealed: tuple[Sealed, ...] = ()
@@ -33,6 +35,7 @@ class Proposal:
     min_base: int | None = None
     predicates: tuple[Predicate, ...] = ()
     rewrites: tuple[Rewrite, ...] = ()
+    replayed: frozenset[str] | None = None
 
 
 class Verdict(StrEnum):

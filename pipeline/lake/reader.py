@@ -1,21 +1,25 @@
-"""Reading a lake: which files are live, and their rows."""
+"""Reading a lake: which files are live, and their rows; now, or as of a version or time that vacuum has kept."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, cast
 
 import pyarrow as pa
 
 from operators.errors import ConfigError, ShardCorruptError
-from pipeline.lake.history import load_state, read_if_there
+from operators.pack.rewrite import matching_rows
+from pipeline.flow.ranges import difference, merged, size
+from pipeline.lake.history import read_if_there
 from pipeline.lake.open_store import open_store
 from pipeline.lake.paths import LIVE, live_path
 from pipeline.lake.state import LakeState
 from pipeline.lake.store import LakeStore
-from pipeline.records import Shard
+from pipeline.lake.travel import Moment, state_of
+from pipeline.records import Predicate, Shard, Span
 
 Options = Mapping[str, object]
 
@@ -43,7 +47,7 @@ def list_products(uri: str, options: Options | None = None) -> tuple[ProductSumm
     Raises:
         ConfigError: there is no lake.
     """
-    return summaries(_state(open_store(uri, options)))
+    return summaries(state_of(open_store(uri, options)))
 
 
 def summaries(state: LakeState) -> tuple[ProductSummary, ...]:
@@ -66,19 +70,39 @@ def summaries(state: LakeState) -> tuple[ProductSummary, ...]:
     )
 
 
-def live_files(uri: str, product: str, options: Options | None = None) -> tuple[str, ...]:
-    """The full paths (or URIs) of a product's live files, as of the newest version of the log.
+def inherited_messages(state: LakeState, product: str) -> int:
+    """How many messages are done in a product (key) only because its predecessors did them."""
+    inherited = 0
+    for log in state.logs(product) if len(state.lineage(product)) > 1 else ():
+        ranges = merged(each for coverage in state.coverages(product, log) for each in coverage.span(log).ranges)
+        inherited += size(difference(ranges, state.own_overlap(product, Span(log, ranges))))
+    return inherited
+
+
+def live_files(
+    uri: str,
+    product: str,
+    options: Options | None = None,
+    *,
+    version: int | None = None,
+    at: datetime | None = None,
+) -> tuple[str, ...]:
+    """The full paths (or URIs) of a product's live files.
+
+    Between the two commits of a takedown they hold rows that are taken down: `read_table` leaves these out.
 
     Args:
         uri: of the lake.
         product: a key, or a name: then of the product of that name which is open.
         options: of the object store.
+        version: of the log; without it and `at` the newest.
+        at: as of the newest version that was committed by then; UTC where it has no zone.
 
     Raises:
-        ConfigError: there is no such lake or product.
+        ConfigError: there is no such lake, product or version, or vacuum has deleted what the version names.
     """
     store = open_store(uri, options)
-    state = _state(store)
+    state = state_of(store, Moment(version, at))
     return tuple(f"{store.uri}/{path}" for path in state.shards[product_key(state, product)])
 
 
@@ -103,18 +127,28 @@ def published_files(uri: str, product: str, options: Options | None = None) -> t
 
 
 def read_table(
-    uri: str, product: str, options: Options | None = None, *, columns: Sequence[str] | None = None
+    uri: str,
+    product: str,
+    options: Options | None = None,
+    *,
+    columns: Sequence[str] | None = None,
+    version: int | None = None,
+    at: datetime | None = None,
 ) -> pa.Table:
-    """All live rows of a product in commit order, in memory.
+    """All live rows of a product in commit order, in memory; none of what is taken down by now.
+
+    Args:
+        uri, product, options, version, at: as in `live_files`.
+        columns: all where they are left out.
 
     Raises:
-        ConfigError: there is no such lake or product, or the product has no rows yet.
+        ConfigError: as `live_files`, or the product has no rows yet.
         ShardCorruptError: a live file is not what was written.
     """
     store = open_store(uri, options)
-    state = _state(store)
+    state = state_of(store, Moment(version, at))
     key = product_key(state, product)
-    tables = [read_shard(store, shard) for shard in state.shards[key].values()]
+    tables = [visible(read_shard(store, shard), state.predicates) for shard in state.shards[key].values()]
     if not tables:
         raise ConfigError(f"{key} in {uri} has no rows yet")
     table = pa.concat_tables(tables)
@@ -134,6 +168,16 @@ def read_shard(store: LakeStore, shard: Shard) -> pa.Table:
         raise ShardCorruptError(f"{store.uri}/{shard.path}: {error}") from error
 
 
+def visible(table: pa.Table, predicates: Iterable[Predicate]) -> pa.Table:
+    """The rows of a shard that are not taken down."""
+    values = [(predicate.field.value, predicate.value) for predicate in predicates]
+    if not values:
+        return table
+    batches = table.to_batches()
+    kept = [batch.filter(pa.array(~matching_rows(batch, values))) for batch in batches]
+    return pa.Table.from_batches(kept, table.schema)
+
+
 def product_key(state: LakeState, product: str) -> str:
     """A product's key from its key or, for the open one, its name.
 
@@ -146,10 +190,3 @@ def product_key(state: LakeState, product: str) -> str:
     if named is None:
         raise ConfigError(f"no product {product!r} in this lake; it has {sorted(state.products)}")
     return named.product.key
-
-
-def _state(store: LakeStore) -> LakeState:
-    state = load_state(store)
-    if not state.version:
-        raise ConfigError(f"there is no lake at {store.uri}: its log has no version yet")
-    return state

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from pyroaring import BitMap64
@@ -187,9 +187,9 @@ class LakeState:
         start = self.start(product, log)
         return None if start is None else self.next_uncovered(product, log, start)
 
-    def open_letters(self, name: str, span: Span) -> Ranges:
-        """Which of these messages have open letters in the products of this name."""
-        return open_ranges(self.letters, name, span)
+    def open_letters(self, name: str, span: Span, besides: Collection[str] = ()) -> Ranges:
+        """Which of these messages have open letters in the products of this name, in other files than `besides`."""
+        return open_ranges(self.letters, name, span, besides)
 
     def has_open_letter(self, product: str, path: str, origin: Origin) -> bool:
         """Whether the letter of this item in this outcomes file of a product (key) is open."""
@@ -333,7 +333,6 @@ class LakeState:
         name = self.products[file.product].product.name
         self._add_outcome_file(file, delta)
         for span in file.open:
-            close_in_all(self.letters, name, span.log, span.ranges)
             open_in(self.letters, name, file.path, span)
 
     def _add_outcome_file(self, file: OutcomeFile, delta: Delta) -> None:

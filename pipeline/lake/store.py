@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
 from operators.errors import StopError, StoreUnavailableError
+
+PROBE_ATTEMPTS = 5
 
 
 class CreateAnswer(StrEnum):
@@ -92,14 +95,26 @@ def conditional_put_works(store: LakeStore, unique: str) -> bool:
         unique: names the probe; a fresh uuid.
 
     Raises:
-        StoreUnavailableError: the probe could not be written at all.
+        StoreUnavailableError: it gave no clear answer in several tries.
+        ConfigError: access is denied.
     """
     path = f"_meta/probe/{unique}"
     first, second = b"first", b"second"
     try:
-        if store.create(path, first) is not CreateAnswer.CREATED:
-            raise StoreUnavailableError(f"{store.uri}: the probe {path} could not be created")
-        answer = store.create(path, second)
+        # `EXISTS` can be its own doing here, so what counts is what lies there.
+        _clear_answer(store, path, first)
+        if store.read(path) != first:
+            raise StoreUnavailableError(f"{store.uri}: the probe {path} could not be written")
+        answer = _clear_answer(store, path, second)
         return answer is CreateAnswer.EXISTS and store.read(path) == first
     finally:
         store.delete(path)
+
+
+def _clear_answer(store: LakeStore, path: str, data: bytes) -> CreateAnswer:
+    for attempt in range(PROBE_ATTEMPTS):
+        time.sleep(0.1 * (2**attempt - 1))
+        answer = store.create(path, data)
+        if answer is not CreateAnswer.UNCLEAR:
+            return answer
+    raise StoreUnavailableError(f"{store.uri}: no clear answer to {PROBE_ATTEMPTS} tries to create {path}")

@@ -1,129 +1,177 @@
-"""A lake in a bucket that speaks S3 and honours `If-None-Match: *` (AWS, MinIO, RustFS, versitygw, ...)."""
+"""What all object stores share: keys below a root, and errors that mean the same whichever store they come from."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Generator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Generator
+from enum import StrEnum
 from pathlib import Path
-from typing import Any, cast
 
 import aiohttp
-import botocore.exceptions
-import s3fs
 
 from operators.errors import ConfigError, StoreUnavailableError
 from pipeline.lake.store import CreateAnswer, NoSuchFileError
 
-_TROUBLE = (OSError, TimeoutError, asyncio.TimeoutError, aiohttp.ClientError, botocore.exceptions.BotoCoreError)
+TROUBLE = (OSError, TimeoutError, asyncio.TimeoutError, aiohttp.ClientError)
+"""What any client raises where a server can't be reached, is slow or breaks off."""
+
+PART_BYTES = 16 << 20
+"""Of a large file's upload, where the client can be told."""
+PARTS_AT_ONCE = 4
 
 
-class ObjectStore:
-    """Below `s3://bucket/prefix`, through s3fs without any of its caches.
+class Problem(StrEnum):
+    """What an error of a client means."""
+
+    NO_KEY = "no_key"
+    NO_BUCKET = "no_bucket"
+    REFUSED = "refused"
+    """Access denied, or a request that the store will never take."""
+    THERE = "there"
+    """The condition of an exclusive create does not hold."""
+    TROUBLE = "trouble"
+    """May pass: 409, 429, 5xx, silence."""
+
+
+class ObjectStore(ABC):
+    """Below `scheme://bucket/prefix`. Subclasses say how each store does it, without caches or read-ahead.
+
+    A `key` is what stands after the bucket, prefix included. Subclasses raise whatever their client raises; `problem`
+    tells what that means.
 
     Args:
-        uri: s3://bucket[/prefix].
-        options: of `s3fs.S3FileSystem`: key, secret, endpoint_url, client_kwargs, config_kwargs, ...
+        uri: scheme://bucket[/prefix].
     """
 
-    def __init__(self, uri: str, options: Mapping[str, object]) -> None:
+    def __init__(self, uri: str) -> None:
         self._uri = uri.rstrip("/")
-        self._root = self._uri.removeprefix("s3://")
-        settings = {"use_listings_cache": False, "skip_instance_cache": True, **options}
-        self._fs: Any = s3fs.S3FileSystem(**cast("dict[str, Any]", settings))
+        self.bucket, _, prefix = self._uri.partition("://")[2].partition("/")
+        if not self.bucket:
+            raise ConfigError(f"{uri}: names no bucket")
+        self._prefix = f"{prefix}/" if prefix else ""
 
     @property
     def uri(self) -> str:
-        """s3://bucket/prefix."""
+        """scheme://bucket/prefix."""
         return self._uri
 
     def create(self, path: str, data: bytes) -> CreateAnswer:
         """See `LakeStore`.
 
-        412 is `EXISTS`, though it may be this call's own doing: s3fs and the SDK below it retry what they could not
-        hear the answer to. 409, 5xx and silence are `UNCLEAR`.
+        `EXISTS` may be this call's own doing: clients retry what they could not hear the answer to.
         """
         try:
-            self._fs.pipe_file(self._at(path), data, mode="create")
-        except FileExistsError:
-            return CreateAnswer.EXISTS
-        except PermissionError as error:
-            raise ConfigError(f"{self._uri}/{path}: {error}") from error
-        except FileNotFoundError as error:
-            raise ConfigError(f"{self._uri}: no such bucket") from error
-        except _TROUBLE as error:
-            return CreateAnswer.EXISTS if _status(error) == 412 else CreateAnswer.UNCLEAR
+            self.create_key(self._prefix + path, data)
+        except Exception as error:
+            match self.problem(error):
+                case Problem.THERE:
+                    return CreateAnswer.EXISTS
+                case Problem.TROUBLE:
+                    return CreateAnswer.UNCLEAR
+                case Problem.NO_KEY:
+                    raise self._translated(Problem.NO_BUCKET, path, error) from error
+                case None:
+                    raise
+                case problem:
+                    raise self._translated(problem, path, error) from error
         return CreateAnswer.CREATED
 
     def read(self, path: str) -> bytes:
         """See `LakeStore`."""
         with self._errors(path):
-            return self._fs.cat_file(self._at(path))
+            return self.read_key(self._prefix + path, None)
 
     def read_range(self, path: str, start: int, end: int) -> bytes:
         """See `LakeStore`."""
         if start >= end:
             return b""
         with self._errors(path):
-            return self._fs.cat_file(self._at(path), start=start, end=end)
+            return self.read_key(self._prefix + path, (start, end))
 
     def write(self, path: str, data: bytes | Path) -> None:
         """See `LakeStore`."""
         if isinstance(data, Path) and not data.is_file():
             raise NoSuchFileError(f"{data} is not there")
-        with self._errors(path):
-            if isinstance(data, bytes):
-                self._fs.pipe_file(self._at(path), data)
-            else:
-                self._fs.put_file(str(data), self._at(path))
+        try:
+            with self._errors(path):
+                self.write_key(self._prefix + path, data)
+        except NoSuchFileError as error:
+            raise ConfigError(f"{self._uri}: no such bucket") from error
 
     def download(self, path: str, target: Path) -> None:
         """See `LakeStore`."""
         with self._errors(path):
-            self._fs.get_file(self._at(path), str(target))
+            self.download_key(self._prefix + path, target)
 
     def list(self, prefix: str) -> list[str]:
         """See `LakeStore`."""
-        with self._errors(prefix):
-            try:
-                found = cast("list[str]", self._fs.find(self._at(prefix)))
-            except FileNotFoundError:
-                return []
-        return sorted(name.removeprefix(f"{self._root}/") for name in found)
+        try:
+            with self._errors(prefix):
+                return sorted(key.removeprefix(self._prefix) for key in self.list_keys(self._prefix + prefix))
+        except NoSuchFileError:
+            return []
 
     def delete(self, path: str) -> None:
         """See `LakeStore`."""
-        with self._errors(path), contextlib.suppress(FileNotFoundError):
-            self._fs.rm_file(self._at(path))
+        with contextlib.suppress(NoSuchFileError), self._errors(path):
+            self.delete_key(self._prefix + path)
 
     def size(self, path: str) -> int:
         """See `LakeStore`."""
         with self._errors(path):
-            return int(self._fs.info(self._at(path), refresh=True)["size"])
+            return self.size_of_key(self._prefix + path)
 
-    def _at(self, path: str) -> str:
-        return f"{self._root}/{path}"
+    @abstractmethod
+    def create_key(self, key: str, data: bytes) -> None:
+        """Put it only if nothing is there: the store must decide, in the request that brings the bytes."""
+
+    @abstractmethod
+    def read_key(self, key: str, span: tuple[int, int] | None) -> bytes:
+        """All of it, or bytes [start, end)."""
+
+    @abstractmethod
+    def write_key(self, key: str, data: bytes | Path) -> None:
+        """Put it whole: readers see what was there before, until they see all of it."""
+
+    @abstractmethod
+    def download_key(self, key: str, target: Path) -> None:
+        """Copy it to local disk."""
+
+    @abstractmethod
+    def list_keys(self, prefix: str) -> list[str]:
+        """All keys that begin with a prefix."""
+
+    @abstractmethod
+    def delete_key(self, key: str) -> None:
+        """Remove it; that it is not there may be an error."""
+
+    @abstractmethod
+    def size_of_key(self, key: str) -> int:
+        """In bytes."""
+
+    @abstractmethod
+    def problem(self, error: Exception) -> Problem | None:
+        """What an error of the client means; None where it is a mistake of ours."""
 
     @contextlib.contextmanager
     def _errors(self, path: str) -> Generator[None]:
         try:
             yield
-        except FileNotFoundError as error:
-            raise NoSuchFileError(f"{self._uri}/{path} is not there") from error
-        except (PermissionError, botocore.exceptions.NoCredentialsError) as error:
-            raise ConfigError(f"{self._uri}/{path}: {error}") from error
-        except _TROUBLE as error:
-            raise StoreUnavailableError(f"{self._uri}/{path}: {error!r}") from error
+        except Exception as error:
+            problem = self.problem(error)
+            if problem is None:
+                raise
+            raise self._translated(problem, path, error) from error
 
-
-def _status(error: BaseException) -> int:
-    """The HTTP status behind an error that s3fs translated; 0 where there is none."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, botocore.exceptions.ClientError):
-            response = cast("dict[str, Any]", cause.response)
-            code = str(response.get("Error", {}).get("Code", ""))
-            status = int(response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
-            return 412 if code == "PreconditionFailed" else status
-        cause = cause.__cause__
-    return 0
+    def _translated(self, problem: Problem, path: str, error: Exception) -> Exception:
+        match problem:
+            case Problem.NO_KEY:
+                return NoSuchFileError(f"{self._uri}/{path} is not there")
+            case Problem.NO_BUCKET:
+                return ConfigError(f"{self._uri}: no such bucket")
+            case Problem.REFUSED:
+                return ConfigError(f"{self._uri}/{path}: {error}")
+            case Problem.THERE | Problem.TROUBLE:
+                return StoreUnavailableError(f"{self._uri}/{path}: {error!r}")

@@ -7,6 +7,7 @@ the consumers from being polled.
 from __future__ import annotations
 
 import gc
+import random
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -19,6 +20,7 @@ import ray
 import structlog
 
 from operators.errors import StopError
+from pipeline.lake.pace import Pace
 from pipeline.runtime.desk import CommitResult, LakeDesk
 from pipeline.runtime.lane_run import LaneRun
 from pipeline.runtime.scaler import Scaler
@@ -66,7 +68,7 @@ class Coordinator:
         lanes: each with its source, its state machine and its driver.
         desk: commits.
         scaler: decides the pools' sizes.
-        interval_s: between commits, at least.
+        interval_s: between commits, at least; see `pipeline.lake.pace`.
         observe: called once a round with the time; writes status and progress.
     """
 
@@ -84,10 +86,11 @@ class Coordinator:
         for lane in lanes:
             lane.lane.obey(desk.predicates, desk.base_version)
         self._scaler = scaler
-        self._interval_s = interval_s
+        self._pace = Pace(interval_s, random.random)
         self._observe = observe
         self._commit: Future[CommitResult] | None = None
-        self._last_commit_s = time.monotonic()
+        self._due = self._pace.first(time.monotonic())
+        self._began_s = 0.0
         self._asked = False
         self.draining = False
 
@@ -165,14 +168,17 @@ class Coordinator:
                 self._committed(self._commit.result())
                 self._commit = None
             return
-        if not hurry and now_s - self._last_commit_s < self._interval_s:
+        if not hurry and now_s < self._due.at_s:
             return
         sealed = [part for lane in self.lanes for part in lane.take_sealed()]
-        self._last_commit_s = now_s
         if sealed:
+            self._began_s = now_s
             self._commit = self.desk.commit(sealed)
+        else:
+            self._due = self._pace.after(now_s, took_s=0.0, conflicts=0)
 
     def _committed(self, result: CommitResult) -> None:
+        self._due = self._pace.after(self._began_s, result.took_s, result.conflicts)
         self.progress.commits += 1
         self.progress.commit_s = result.took_s
         self.progress.version = result.version
@@ -180,7 +186,15 @@ class Coordinator:
             lane.lane.obey(result.predicates, result.version)
             lane.committed(result)
         verdicts = Counter(part.verdict.value for part in result.parts)
-        _log.info("committed", version=result.version, took_s=round(result.took_s, 3), **verdicts)
+        _log.info(
+            "committed",
+            version=result.version,
+            took_s=round(result.took_s, 3),
+            conflicts=result.conflicts,
+            next_in_s=round(max(0.0, self._due.at_s - time.monotonic()), 1),
+            pace=self._due.reason.value,
+            **verdicts,
+        )
 
 
 @contextmanager

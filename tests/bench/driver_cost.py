@@ -23,7 +23,7 @@ from pipeline.graph import LanePlan
 from pipeline.records import Message, SourcePartition
 from pipeline.runtime import cluster
 from pipeline.runtime.intake import Claims
-from pipeline.source.base import Positions, Source
+from pipeline.source.base import LogEnds, Positions, Source
 from pipeline.source.events import Assigned, Event, Exhausted, Messages
 
 LOG = SourcePartition("bench", 0)
@@ -60,7 +60,7 @@ class Canned:
     def poll(self, max_messages: int, timeout_s: float) -> list[Event]:
         """See `Source.poll`."""
         if self._next < 0:
-            self._next = self._positions.resolve(LOG, "text", 0, len(self._messages), None)
+            self._next = self._positions.resolve([LogEnds(LOG, "text", 0, len(self._messages))], None)[LOG]
             return [Assigned((LOG,))]
         if self._paused:
             return []

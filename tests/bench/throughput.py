@@ -190,7 +190,7 @@ def _loop(
 
 def _lease(number: int, modality: Modality, path: Path) -> Lease:
     reference = MediaReference(path.as_uri(), Origin("bench", 0, number, 0), modality)
-    return Lease(1, reference, 1)
+    return Lease(1, reference)
 
 
 def _cpu_s() -> Counter[str]:

@@ -3,6 +3,7 @@
     MEDIATOK_TEST_KAFKA          bootstrap servers
     MEDIATOK_TEST_S3_ENDPOINT, MEDIATOK_TEST_S3_KEY, MEDIATOK_TEST_S3_SECRET
 
+And what stands for Google's and Microsoft's stores: fake-gcs-server and Azurite, always our own.
 Where neither can be had the tests are skipped, and the end of the run says so loudly. With CI=true they fail.
 """
 
@@ -16,8 +17,21 @@ from typing import Any, NoReturn
 
 import pytest
 
-from infra.services import KafkaServer, S3Server, ServiceUnavailableError, install_kafka, install_versitygw
+from infra.services import (
+    AzureServer,
+    GcsServer,
+    KafkaServer,
+    S3Server,
+    ServiceUnavailableError,
+    install_azurite,
+    install_fake_gcs,
+    install_kafka,
+    install_versitygw,
+)
 from infra.services.s3 import make_bucket, remove_bucket, s3_options
+
+# Before anything imports gcsfs: it would ask another service of Google's for each bucket's kind, a minute long.
+os.environ["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"] = "false"
 
 _SKIPPED = "needs a real service: "
 _missing: dict[str, str] = {}
@@ -27,6 +41,8 @@ _INSTALLS = {
     "s3_service": ("MEDIATOK_TEST_S3_ENDPOINT", install_versitygw),
     "own_kafka": ("", install_kafka),
     "own_s3": ("", install_versitygw),
+    "gcs_service": ("", install_fake_gcs),
+    "azure_service": ("", install_azurite),
 }
 
 
@@ -100,6 +116,24 @@ def own_s3() -> type[S3Server]:
     return S3Server
 
 
+@pytest.fixture(scope="session")
+def gcs_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GcsServer]:
+    """What stands for Google Cloud Storage."""
+    server = GcsServer(tmp_path_factory.mktemp("gcs"))
+    _try("fake-gcs-server", server.start)
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def azure_service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AzureServer]:
+    """What stands for Azure Blob Storage."""
+    server = AzureServer(tmp_path_factory.mktemp("azure"))
+    _try("Azurite", server.start)
+    yield server
+    server.close()
+
+
 def _try(service: str, start: Callable[[], object]) -> None:
     try:
         start()
@@ -136,4 +170,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.line(f"{len(skipped)} tests were skipped for that:")
     for report in skipped:
         terminalreporter.line(f"  {report.nodeid}")
-    terminalreporter.line("`make services` installs and starts both; infra/README.md says what it needs.")
+    terminalreporter.line("`python -m infra.services install` brings them; infra/README.md says what they need.")

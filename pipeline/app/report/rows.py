@@ -15,7 +15,7 @@ from operators.pack.schema import schema_facts, spec_of
 from operators.records import Modality, TokenSequence
 from operators.tokenize.base import Tokenizer, TokenKind, TokenPart, TokenSpec
 from pipeline.lake.lake import Lake
-from pipeline.lake.reader import read_shard
+from pipeline.lake.reader import read_shard, visible
 from pipeline.records import Product
 
 READ_BYTES = 256 << 20
@@ -101,7 +101,7 @@ def read_rows(lake: Lake) -> list[ProductRows]:
         for shard in reversed(shards):
             if tables and size_bytes + shard.size_bytes > READ_BYTES:
                 break
-            tables.append(read_shard(lake.store, shard))
+            tables.append(visible(read_shard(lake.store, shard), lake.state.predicates))
             size_bytes += shard.size_bytes
         if not tables:
             continue

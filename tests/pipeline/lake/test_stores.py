@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
@@ -14,7 +18,7 @@ from operators.errors import ConfigError, StoreUnavailableError
 from pipeline.lake.open_store import PatientStore, open_store
 from pipeline.lake.store import CreateAnswer, LakeStore, conditional_put_works
 from pipeline.lake.store_local import LocalStore
-from pipeline.lake.store_object import ObjectStore
+from pipeline.lake.store_s3 import S3Store
 from tests.pipeline.lake.store_conformance import StoreConformance
 
 
@@ -47,7 +51,7 @@ class TestS3Server(StoreConformance):
         )
         client.create_bucket(Bucket=name)
         options = {**credentials, "endpoint_url": moto_endpoint, "client_kwargs": {"region_name": "us-east-1"}}
-        return ObjectStore(f"s3://{name}/some/lake/", options)
+        return S3Store(f"s3://{name}/some/lake/", options)
 
 
 class Overwriting(LocalStore):
@@ -86,7 +90,7 @@ def test_passing_trouble_is_waited_out_but_a_create_is_left_unclear(tmp_path: Pa
 
 def test_an_unreachable_server_is_transient_and_its_puts_are_unclear(tmp_path: Path) -> None:
     quick = {"connect_timeout": 1, "read_timeout": 1, "retries": {"max_attempts": 0}}
-    store = ObjectStore(
+    store = S3Store(
         "s3://b/lake", {"key": "k", "secret": "s", "endpoint_url": "http://127.0.0.1:9", "config_kwargs": quick}
     )
     assert store.create("a", b"x") is CreateAnswer.UNCLEAR
@@ -98,6 +102,23 @@ def test_leftovers_of_a_crash_are_not_listed(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / ".part.arrow.0af3").write_bytes(b"half")
     assert LocalStore(tmp_path).list("data/") == []
+
+
+def test_a_write_whose_process_is_killed_leaves_nothing(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "source")
+    write = (
+        "import sys; from pathlib import Path; from pipeline.lake.store_local import LocalStore\n"
+        "LocalStore(Path(sys.argv[1])).write('data/large', Path(sys.argv[2]))"
+    )
+    writer = subprocess.Popen([sys.executable, "-c", write, str(tmp_path / "lake"), str(tmp_path / "source")])
+    with (tmp_path / "source").open("wb") as source:
+        source.write(b"x" * (4 << 20))  # more than a pipe and its reader's buffer hold: some is in the file by now
+        writer.kill()
+        writer.wait()
+        with contextlib.suppress(BrokenPipeError):
+            source.flush()
+    assert list((tmp_path / "lake" / "data").iterdir()) != []
+    assert LocalStore(tmp_path / "lake").list("data/") == []
 
 
 @pytest.mark.parametrize(("uri", "options"), [("ftp://x/y", {}), ("/tmp/lake", {"key": "k"})])

@@ -47,7 +47,7 @@ def text(number: int, content: bytes) -> MediaReference:
 
 
 def test_an_exception_of_a_decoder_is_answered_as_a_record(worker: StageWorker, spoilt: None) -> None:
-    answer, batches = worker.prepare([Lease(1, text(0, b"good"), 1), Lease(2, text(1, b"spoilt"), 1)])
+    answer, batches = worker.prepare([Lease(1, text(0, b"good")), Lease(2, text(1, b"spoilt"))])
     assert batches == (None,)
     assert answer.report.failure is not None
     assert not answer.report.stops
@@ -84,7 +84,7 @@ def test_it_costs_the_item_a_letter_and_its_neighbours_nothing(worker: StageWork
 
 
 def test_a_tokenizer_that_loses_a_window_is_found_out(worker: StageWorker, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, (batch,) = worker.prepare([Lease(n, text(n, b"good"), 1) for n in range(3)])
+    _, (batch,) = worker.prepare([Lease(n, text(n, b"good")) for n in range(3)])
     assert batch is not None
     tokenizer = worker._tokenizers["letters"]
     tokenize = tokenizer.tokenize
@@ -100,7 +100,7 @@ def test_an_error_that_stops_the_run_says_so(worker: StageWorker, monkeypatch: p
         raise InvariantError("weights that are not those of the product")
 
     monkeypatch.setattr(worker._tokenizers["letters"], "tokenize", broken)
-    _, (batch,) = worker.prepare([Lease(1, text(1, b"good"), 1)])
+    _, (batch,) = worker.prepare([Lease(1, text(1, b"good"))])
     assert batch is not None
     answer, _ = worker.tokenize("letters", [(0, 1)], [batch])
     assert answer.report.stops
