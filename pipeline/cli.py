@@ -97,6 +97,32 @@ def backfill(
 
 
 @app.command(
+    "catch-up",
+    epilog=examples(
+        "mediatok catch-up my.yaml",
+        "mediatok catch-up my.yaml --product image-rq --from 2026-11-01T00:00:00Z",
+    ),
+)
+def catch_up(
+    config: ConfigPath,
+    product: Annotated[str | None, typer.Option("--product", help="This one only, by name or key.")] = None,
+    since: Annotated[
+        str, typer.Option("--from", help="earliest, or a time (ISO 8601; UTC where it names no zone).")
+    ] = "earliest",
+) -> None:
+    """Make what lies in the topics below the start of products that joined later, or began at "latest"; then end.
+
+    Reads outside any group, beside a live run: what the lake has already is left out.
+
+    What retention has taken is named, and is no error. After a crash, run it again: it does what is left.
+    """
+    from pipeline.app.catch_up import run_catch_up
+    from pipeline.config import load_config
+
+    leave(run_catch_up(load_config(config), str(config), product, since))
+
+
+@app.command(
     epilog=examples(
         "mediatok publish photos/ --bootstrap localhost:9092",
         "mediatok publish a.jpg s3://bucket/b.png -b broker:9093 --topic in.{modality}",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from pipeline.records import SourcePartition
 from pipeline.source.events import Event
 
-OffsetAt = Callable[[int], int]
-"""A time (ms, UTC) -> the first offset whose message is not older; the log's end where there is none."""
+OffsetsAt = Callable[[int, Sequence[SourcePartition]], Mapping[SourcePartition, int]]
+"""A time (ms, UTC) and logs -> in each the first offset whose message is not older, the log's end where there is none.
+Left out are logs that don't answer."""
 
 
 class Source(Protocol):
@@ -55,22 +57,46 @@ class Source(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class LogEnds:
+    """A log whose position is asked for.
+
+    Attributes:
+        log: which.
+        topic: its name, for messages.
+        earliest, latest: it holds [earliest, latest).
+    """
+
+    log: SourcePartition
+    topic: str
+    earliest: int
+    latest: int
+
+
 class Positions(Protocol):
-    """The lake's view of progress."""
+    """The lake's view of progress. Both may take up to a second, inside the rebalance.
 
-    def resolve(self, log: SourcePartition, topic: str, earliest: int, latest: int, at_time: OffsetAt | None) -> int:
-        """Where to read a log from: its least uncovered offset, at or above its `from`, which is committed first
-        for a product that has none.
+    Raises:
+        StoreUnavailableError: tried again a second later; nothing is read before.
+    """
 
-        Called on each assignment, inside the rebalance; may take up to a second.
+    def begun(self, source_id: str) -> bool:
+        """Whether any log of a source has a `from`. The first `resolve` of one that has none should name all its logs,
+        whoever will read them: a log that comes later counts as a new one, of which everything is owed.
+        """
+        ...
+
+    def resolve(self, logs: Sequence[LogEnds], at_time: OffsetsAt | None) -> Mapping[SourcePartition, int]:
+        """Where to read each log from: its least uncovered offset, at or above its `from`.
+
+        Products that have no `from` for some of these logs have one committed first, all in one commit. Called on each
+        assignment.
 
         Args:
-            log: the log.
-            topic: its name, for messages and for the configured start.
-            earliest, latest: the log holds [earliest, latest).
-            at_time: finds an offset by time; None where the log has no clock.
+            logs: each once.
+            at_time: finds offsets by time; None where logs have no clock. May be called by another thread.
 
-        Raises:
-            StoreUnavailableError: tried again a second later; the log is not read before.
+        Returns:
+            Without the logs that can't be begun at present, since their clock does not answer.
         """
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.records import Message, SourcePartition
+from pipeline.records import Message, SourcePartition, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,15 +15,26 @@ class Messages:
 
 
 @dataclass(frozen=True, slots=True)
+class Tasks:
+    """Some messages, each with what is to be done of it: what the lake has of them is known already."""
+
+    tasks: tuple[Task, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Hole:
     """Offsets [start, end) of `log` that hold no message: transaction markers, aborted messages, compaction.
 
     Each is void (`VoidReason.HOLE`).
+
+    Attributes:
+        products: keys of those that it is for; None: all of the lane's.
     """
 
     log: SourcePartition
     start: int
     end: int
+    products: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,4 +71,4 @@ class Exhausted:
     """Everything has been given, and nothing will ever follow (listings)."""
 
 
-Event = Messages | Hole | Assigned | Revoked | Lost | EndReached | Exhausted
+Event = Messages | Tasks | Hole | Assigned | Revoked | Lost | EndReached | Exhausted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,9 +18,10 @@ from operators.records import Origin
 from pipeline.records import Message, SourcePartition
 from pipeline.source.base import Positions
 from pipeline.source.events import EndReached, Event, Hole, Messages
-from pipeline.source.kafka_assign import Assignment, Key, Place
+from pipeline.source.kafka_assign import Assignment, Place
 from pipeline.source.kafka_config import KafkaConfig, consumer_properties, refused
 from pipeline.source.kafka_errors import Trouble, trouble_of
+from pipeline.source.kafka_offsets import Key, Offsets
 from pipeline.source.kafka_topics import TopicIds, TopicsMissingError
 
 _RETRY_S: Final = 1.0
@@ -39,26 +41,34 @@ class KafkaSource:
         self._config = config
         self._clock = clock
         self._resolved = consumer_properties(config)
+        properties = dict[str, Any](self._resolved.values)
+        properties |= {"error_cb": self._on_error, "on_commit": _on_commit, "logger": logging.getLogger("librdkafka")}
+        try:
+            self._topics = TopicIds(config, self._resolved, self._on_error)
+            self._make_consumer = functools.partial(Consumer, properties)
+            self._consumer = self._make_consumer()
+        except (KafkaException, ValueError, TypeError) as error:
+            raise refused(error, self._resolved) from error
         self._assignment = Assignment(
             positions,
+            Offsets(
+                self._topics.admin,
+                committed_only=self._resolved.values.get("isolation.level") != "read_uncommitted",
+                timeout_s=config.request_timeout_s,
+            ),
             incremental=self._resolved.incremental,
             topic_ids=config.topic_ids,
             request_timeout_s=config.request_timeout_s,
         )
         self._assignment.recheck = self.recheck
-        properties = dict[str, Any](self._resolved.values)
-        properties |= {"error_cb": self._on_error, "on_commit": _on_commit, "logger": logging.getLogger("librdkafka")}
-        try:
-            self._topics = TopicIds(config, self._resolved, self._on_error)
-            self._consumer = Consumer(properties)
-        except (KafkaException, ValueError, TypeError) as error:
-            raise refused(error, self._resolved) from error
         _log.info("kafka source", topics=config.topics, properties=self._resolved.shown())
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="kafka-topics")
         self._identifying: Future[Mapping[str, str]] | None = None
         self._next_try_s = clock()
         self._trouble_since_s: float | None = clock()  # until the topics are known
         self._subscribed = False
+        self._name_held_since_s: float | None = None
+        self._rejoins = False
         self._seen = False
         self._closed = False
 
@@ -156,19 +166,37 @@ class KafkaSource:
             raise self._failed(error) from error
         self._trouble_since_s = None
         self._assignment.source_ids = found
-        callbacks = self._assignment
-        self._consumer.subscribe(
-            list(found), on_assign=callbacks.on_assign, on_revoke=callbacks.on_revoke, on_lost=callbacks.on_lost
-        )
+        self._join()
         self._subscribed = True
         return True
 
+    def _join(self) -> None:
+        callbacks = self._assignment
+        self._consumer.subscribe(
+            list(callbacks.source_ids),
+            on_assign=callbacks.on_assign,
+            on_revoke=callbacks.on_revoke,
+            on_lost=callbacks.on_lost,
+        )
+
+    def _rejoin(self) -> None:
+        """As another consumer: this one has ended with an error."""
+        self._rejoins = False
+        self._consumer.close()
+        self._assignment.gone()
+        self._consumer = self._make_consumer()
+        self._join()
+
     def _look_after(self) -> None:
-        """Once a second: partitions that have no start yet, topics that were reported missing."""
+        """Once a second: a name that was held, partitions that have no start yet, topics that were reported missing."""
         now_s = self._clock()
         if now_s < self._next_try_s:
             return
         self._next_try_s = now_s + _RETRY_S
+        if self._assignment.places:
+            self._name_held_since_s = None
+        if self._rejoins:
+            self._rejoin()
         self._assignment.retry(self._consumer)
         if self._trouble_since_s is None:
             return
@@ -226,7 +254,7 @@ class KafkaSource:
             self._flush(good)
             self._assignment.events.append(Hole(place.log, *hole))
         self._seen = True
-        good.append(_message(raw, place.log, offset))
+        good.append(message_of(raw, place.log, offset))
 
     def _take_error(self, error: KafkaError, raw: KafkaMessage | None) -> None:
         key = None if raw is None else (raw.topic() or "", raw.partition() or 0)
@@ -239,7 +267,7 @@ class KafkaSource:
                     self._assignment.events.append(Hole(place.log, *hole))
                 self._assignment.events.append(EndReached(place.log, hole[1]))
         elif trouble is Trouble.OUT_OF_RANGE and key is not None and place is not None:
-            self._failed(self._assignment.out_of_range(self._consumer, key))
+            self._failed(self._assignment.out_of_range(key))
         elif trouble is Trouble.TRUNCATED and key is not None:
             self._failed(
                 OffsetGapError(
@@ -255,13 +283,43 @@ class KafkaSource:
         trouble = trouble_of(error)
         text = self._resolved.scrub(error.str())
         seen = self._seen or bool(self._assignment.places)
-        if trouble is Trouble.REFUSED or (trouble is Trouble.REFUSED_UNLESS_SEEN and not seen):
+        if trouble is Trouble.NAME_HELD:
+            self._wait_for_name(text)
+        elif trouble is Trouble.FENCED:
+            self._failed(
+                ConfigError(
+                    f"kafka: fenced: another member of the group took over group.instance.id {self._instance!r}: "
+                    f"{text}; give each replica its own. What this one had not committed is the other's now"
+                )
+            )
+        elif trouble is Trouble.REFUSED or (trouble is Trouble.REFUSED_UNLESS_SEEN and not seen):
             self._failed(ConfigError(f"kafka ({self._resolved.values['bootstrap.servers']}): {error.name()}: {text}"))
         elif trouble is Trouble.UNKNOWN_TOPIC and self._trouble_since_s is None:
             self._trouble_since_s = self._clock()
             _log.warning("kafka does not know a topic", error=text)
         else:
             _log.warning("kafka", error=error.name(), message=text)
+
+    def _wait_for_name(self, text: str) -> None:
+        """KIP-848 refuses a second member of one static name, even if the first has died, until its session is over."""
+        now_s = self._clock()
+        if self._name_held_since_s is None:
+            self._name_held_since_s = now_s
+        if now_s - self._name_held_since_s < self._config.name_wait_s:
+            _log.warning("waiting for the group to release our name", instance=self._instance, message=text)
+            self._rejoins = True
+        else:
+            self._failed(
+                ConfigError(
+                    f"kafka: group.instance.id {self._instance!r} is held by another member of the group for "
+                    f"{now_s - self._name_held_since_s:.0f} s now, longer than the session of one that died: {text}; "
+                    "give each replica its own"
+                )
+            )
+
+    @property
+    def _instance(self) -> str:
+        return str(self._resolved.values.get("group.instance.id", ""))
 
     def _failed(self, error: StopError) -> StopError:
         if self._assignment.failure is None:
@@ -273,7 +331,8 @@ class KafkaSource:
             raise self._assignment.failure
 
 
-def _message(raw: KafkaMessage, log: SourcePartition, offset: int) -> Message:
+def message_of(raw: KafkaMessage, log: SourcePartition, offset: int) -> Message:
+    """As it came."""
     kind, timestamp_ms = raw.timestamp()
     headers: Any = raw.headers() or ()
     key: Any = raw.key()

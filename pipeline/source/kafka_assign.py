@@ -7,7 +7,7 @@ leader or the lake does not answer) is left out and tried again; the others go o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +16,10 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from operators.errors import OffsetGapError, SourceUnavailableError, StopError, TopicRecreatedError, TransientError
 from pipeline.records import SourcePartition
-from pipeline.source.base import Positions
+from pipeline.source.base import LogEnds, Positions
 from pipeline.source.events import Assigned, Event, Lost, Revoked
+from pipeline.source.kafka_offsets import Key, Offsets
 from pipeline.source.progress import Progress
-
-Key = tuple[str, int]
-"""Topic and partition."""
 
 _log = structlog.get_logger(__name__)
 
@@ -46,7 +44,15 @@ class Assignment:
         paused: whether partitions that come are paused at once.
     """
 
-    def __init__(self, positions: Positions, *, incremental: bool, topic_ids: bool, request_timeout_s: float) -> None:
+    def __init__(
+        self,
+        positions: Positions,
+        offsets: Offsets,
+        *,
+        incremental: bool,
+        topic_ids: bool,
+        request_timeout_s: float,
+    ) -> None:
         self.places: dict[Key, Place] = {}
         self.waiting: set[Key] = set()
         self.events: list[Event] = []
@@ -55,6 +61,7 @@ class Assignment:
         self.source_ids: Mapping[str, str] = {}
         self.recheck: Callable[[], None] = lambda: None
         self._positions = positions
+        self._offsets = offsets
         self._incremental = incremental
         self._topic_ids = topic_ids
         self._request_timeout_s = request_timeout_s
@@ -72,6 +79,13 @@ class Assignment:
     def on_lost(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
         """We were too late: others have them already."""
         self.events.append(Lost(self._leave(consumer, partitions)))
+
+    def gone(self) -> None:
+        """The consumer has ended, and with it the membership."""
+        self.waiting.clear()
+        if self.places:
+            self.events.append(Lost(tuple(place.log for place in self.places.values())))
+            self.places.clear()
 
     def retry(self, consumer: Consumer) -> None:
         """Try again to place what waits."""
@@ -99,15 +113,11 @@ class Assignment:
         starts: list[TopicPartition] = []
         try:
             self.recheck()
-            epochs = self._committed_epochs(consumer, keys)
-            for key in keys:
-                try:
-                    place = self._locate(consumer, key)
-                except (TransientError, KafkaException) as error:
-                    _log.warning("no start for a partition yet", topic=key[0], partition=key[1], error=str(error))
-                    continue
-                found[key] = place
-                starts.append(_start(key, place.progress.expected, epochs.get((*key, place.progress.expected))))
+            found = self._locate(keys)
+            epochs = self._committed_epochs(consumer, list(found))
+            for key, place in found.items():
+                expected = place.progress.expected
+                starts.append(_start(key, expected, epochs.get((*key, expected))))
         except TransientError as error:
             _log.warning("no start for partitions yet", partitions=len(keys), error=str(error))
         except StopError as error:
@@ -122,38 +132,58 @@ class Assignment:
         self.places.update(found)
         if found:
             self.events.append(Assigned(tuple(place.log for place in found.values())))
-        if self.paused:
-            self._pause_anew(consumer)
+        self._pause_anew(consumer, found)
 
-    def _pause_anew(self, consumer: Consumer) -> None:
+    def _pause_anew(self, consumer: Consumer, come: Iterable[Key]) -> None:
+        if not self.paused:
+            # Taken away while it was paused, a partition would come back paused.
+            consumer.resume([TopicPartition(*key) for key in come])
+            return
         # An eager assignment as a whole forgets what was paused before.
         consumer.pause([TopicPartition(*key) for key in self.places])
         for place in self.places.values():
             place.paused = True
 
-    def _locate(self, consumer: Consumer, key: Key) -> Place:
-        topic, partition = key
-        log = SourcePartition(self.source_ids[topic], partition)
-        earliest, latest = self._watermarks(consumer, key)
+    def _locate(self, keys: Sequence[Key]) -> dict[Key, Place]:
+        """Those of these partitions whose start can be told, with it."""
+        ends = self._offsets.ends([*keys, *self._siblings(keys)])
+        logs = {key: LogEnds(self._log_of(key), key[0], *each) for key, each in ends.items()}
+        positions = self._positions.resolve(list(logs.values()), self._at_time)
+        found: dict[Key, Place] = {}
+        for key in keys:
+            if key in logs and (position := positions.get(logs[key].log)) is not None:
+                self.check_range(key, position, *ends[key])
+                found[key] = Place(logs[key].log, Progress(position, ends[key][1]))
+        return found
 
-        def at_time(time_ms: int) -> int:
-            wanted = [TopicPartition(topic, partition, time_ms)]
-            offset = consumer.offsets_for_times(wanted, timeout=self._request_timeout_s)[0].offset
-            return offset if offset >= 0 else latest
+    def _siblings(self, keys: Sequence[Key]) -> Sequence[Key]:
+        """The other partitions of the topics that the lake meets for the first time: they get their `from` now too,
+        or "latest" would be the log's start for those that another replica asks for a moment later.
+        """
+        topics = sorted({topic for topic, _ in keys})
+        new = [topic for topic in topics if not self._positions.begun(self.source_ids[topic])]
+        return sorted({key for topic in new for key in self._offsets.partitions(topic)}.difference(keys))
 
-        position = self._positions.resolve(log, topic, earliest, latest, at_time)
-        self.check_range(key, position, earliest, latest)
-        return Place(log, Progress(position, latest))
+    def _at_time(self, time_ms: int, logs: Sequence[SourcePartition]) -> Mapping[SourcePartition, int]:
+        topics = {source_id: topic for topic, source_id in self.source_ids.items()}
+        keys = {(topics[log.source_id], log.partition): log for log in logs}
+        return {keys[key]: offset for key, offset in self._offsets.at_time(time_ms, keys).items()}
 
-    def out_of_range(self, consumer: Consumer, key: Key) -> StopError:
+    def _log_of(self, key: Key) -> SourcePartition:
+        return SourcePartition(self.source_ids[key[0]], key[1])
+
+    def out_of_range(self, key: Key) -> StopError:
         """The broker no longer has the position of this partition: what exactly is missing."""
         position = self.places[key].progress.expected
         try:
-            self.check_range(key, position, *self._watermarks(consumer, key))
+            # A shorter topic under the same name looks like a log that was cut.
+            self.recheck()
+            for ends in self._offsets.ends([key]).values():
+                self.check_range(key, position, *ends)
         except StopError as error:
             return error
-        except SourceUnavailableError:
-            pass
+        except SourceUnavailableError as error:
+            _log.warning("nobody can tell why an offset is refused", topic=key[0], partition=key[1], error=str(error))
         return OffsetGapError(
             f"topic {key[0]!r} partition {key[1]}: the broker refuses offset {position}, which is the next to read; "
             f"`mediatok skip LAKE {self.source_ids[key[0]]}/{key[1]} FIRST END` accepts a loss"
@@ -183,16 +213,6 @@ class Assignment:
                 f"{where} ends at {latest}, but was read up to {position}: it was made anew or truncated. If it was "
                 "made anew, raise `source_epoch` to read it as a new source"
             )
-
-    def _watermarks(self, consumer: Consumer, key: Key) -> tuple[int, int]:
-        found: Any  # None too, whatever the stubs say
-        try:
-            found = consumer.get_watermark_offsets(TopicPartition(*key), timeout=self._request_timeout_s)
-        except KafkaException as error:
-            raise SourceUnavailableError(f"topic {key[0]!r} partition {key[1]}: {error.args[0].str()}") from error
-        if found is None:
-            raise SourceUnavailableError(f"topic {key[0]!r} partition {key[1]}: no answer about its ends")
-        return found
 
     def _committed_epochs(self, consumer: Consumer, keys: Sequence[Key]) -> Mapping[tuple[str, int, int], int]:
         """(topic, partition, offset) -> leader epoch, as committed with our own advice: where the lake is just there,

@@ -59,6 +59,8 @@ class KafkaConfig:
         source_epoch: stands in for the topic id where there is none; raised when a topic was made anew.
         topic_wait_s: how long a missing topic, or a broker that does not answer, is waited for at the start.
         request_timeout_s: of each request to the broker.
+        name_wait_s: how long a `group.instance.id` that another member holds is waited for: longer than the broker's
+            session timeout (45 s, at most 60 s where it was not raised), for which a member that died keeps its name.
     """
 
     topics: tuple[str, ...]
@@ -67,6 +69,7 @@ class KafkaConfig:
     source_epoch: str = "0"
     topic_wait_s: float = 30.0
     request_timeout_s: float = 2.0
+    name_wait_s: float = 75.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,14 @@ class Trouble(StrEnum):
     OUT_OF_RANGE = "out_of_range"  # the position lies outside of the log
     TRUNCATED = "truncated"  # the log was cut below the position and went on differently
     UNKNOWN_TOPIC = "unknown_topic"  # deleted, or not there yet
+    NAME_HELD = "name_held"  # another member has our group.instance.id; one that died keeps it for its session
+    FENCED = "fenced"  # another member took our group.instance.id
     REFUSED = "refused"  # credentials, permissions, protocol: stays so until somebody changes it
     REFUSED_UNLESS_SEEN = "refused_unless_seen"  # at the start a wrong certificate, later a broker that restarts
     PASSING = "passing"  # librdkafka tries again by itself
 
 
+_MEMBERSHIP: Final = (Trouble.NAME_HELD, Trouble.FENCED)
 _TROUBLES: Final = {
     Trouble.END: ("_PARTITION_EOF",),
     Trouble.OUT_OF_RANGE: ("_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE"),
@@ -31,6 +34,8 @@ _TROUBLES: Final = {
         "_UNKNOWN_TOPIC",
         "_UNKNOWN_PARTITION",
     ),
+    Trouble.NAME_HELD: ("UNRELEASED_INSTANCE_ID",),
+    Trouble.FENCED: ("FENCED_INSTANCE_ID",),
     Trouble.REFUSED: (
         "_FATAL",
         "_AUTHENTICATION",
@@ -40,8 +45,6 @@ _TROUBLES: Final = {
         "TOPIC_AUTHORIZATION_FAILED",
         "GROUP_AUTHORIZATION_FAILED",
         "CLUSTER_AUTHORIZATION_FAILED",
-        "FENCED_INSTANCE_ID",
-        "UNRELEASED_INSTANCE_ID",
         "INCONSISTENT_GROUP_PROTOCOL",
         "INVALID_GROUP_ID",
         "INVALID_SESSION_TIMEOUT",
@@ -61,8 +64,14 @@ _BY_CODE: Final[dict[int, Trouble]] = {
 }
 
 
+_IN_FATAL: Final = {KafkaError(code).str(): trouble for code, trouble in _BY_CODE.items() if trouble in _MEMBERSHIP}
+
+
 def trouble_of(error: KafkaError) -> Trouble:
     """The disposition of an error. What is fatal to the client will not pass."""
+    if error.code() == KafkaError._FATAL:
+        # What it was stands in its text alone.
+        return next((trouble for text, trouble in _IN_FATAL.items() if text in error.str()), Trouble.REFUSED)
     known = _BY_CODE.get(error.code())
     if known is None:
         return Trouble.REFUSED if error.fatal() else Trouble.PASSING

@@ -31,13 +31,17 @@ class TopicsMissingError(SourceUnavailableError):
 
 
 class TopicIds:
-    """Identifies the topics of one lane, at the start and again before each commit. May be called by any thread."""
+    """Identifies the topics of one lane, at the start and again before each commit. May be called by any thread.
+
+    Attributes:
+        admin: the client that it asks with.
+    """
 
     def __init__(self, config: KafkaConfig, resolved: Resolved, on_error: Callable[[KafkaError], None]) -> None:
         self._config = config
         self._resolved = resolved
         properties: dict[str, Any] = {"error_cb": on_error, "logger": logging.getLogger("librdkafka")}
-        self._admin = AdminClient(properties | dict(resolved.client()))
+        self.admin = AdminClient(properties | dict(resolved.client()))
 
     def identify(self) -> Mapping[str, str]:
         """Topic -> source_id, for all topics.
@@ -47,7 +51,7 @@ class TopicIds:
             SourceUnavailableError: the broker does not answer.
             ConfigError: it refuses.
         """
-        self._admin.poll(0)  # serves the callback for errors
+        self.admin.poll(0)  # serves the callback for errors
         try:
             return self._by_id() if self._config.topic_ids else self._by_epoch()
         except KafkaException as error:
@@ -61,7 +65,7 @@ class TopicIds:
         """
         if not self._config.topic_ids:
             return ()  # a broker that can't describe topics can't tell this either
-        futures = self._admin.describe_topics(
+        futures = self.admin.describe_topics(
             TopicCollection(list(self._config.topics)),
             include_authorized_operations=True,
             request_timeout=self._config.request_timeout_s,
@@ -96,7 +100,7 @@ class TopicIds:
             )
 
     def _by_id(self) -> Mapping[str, str]:
-        futures = self._admin.describe_topics(
+        futures = self.admin.describe_topics(
             TopicCollection(list(self._config.topics)), request_timeout=self._config.request_timeout_s
         )
         ids: dict[str, str] = {}
@@ -118,7 +122,7 @@ class TopicIds:
         return {topic: f"kafka:{topic_id}" for topic, topic_id in ids.items()}
 
     def _by_epoch(self) -> Mapping[str, str]:
-        metadata = self._admin.list_topics(timeout=self._config.request_timeout_s)
+        metadata = self.admin.list_topics(timeout=self._config.request_timeout_s)
         there = {name for name, topic in metadata.topics.items() if topic.error is None and topic.partitions}
         self._all_there([topic for topic in self._config.topics if topic not in there])
         return {

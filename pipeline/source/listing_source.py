@@ -11,7 +11,7 @@ import structlog
 from operators.errors import TransientError
 from operators.records import Origin
 from pipeline.records import Message, SourcePartition
-from pipeline.source.base import Positions
+from pipeline.source.base import LogEnds, Positions
 from pipeline.source.events import Assigned, EndReached, Event, Exhausted, Messages
 from pipeline.source.listing import Frozen, ListingStore, read_part
 from pipeline.source.listing_rows import Row
@@ -86,10 +86,9 @@ class ListingSource:
     def _begin(self, events: list[Event]) -> None:
         if self._begun:
             return
-        for log, listing in self._listings.items():
-            if log not in self._next:
-                start = self._lake.resolve(log, listing.source_id, 0, listing.rows, None)
-                self._next[log] = min(start, listing.rows)
+        ends = [LogEnds(log, listing.source_id, 0, listing.rows) for log, listing in self._listings.items()]
+        found = self._lake.resolve(ends, None)
+        self._next = {log: min(found[log], listing.rows) for log, listing in self._listings.items()}
         self._begun = True
         self._open = list(self._listings)
         if self._open:

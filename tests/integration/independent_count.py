@@ -9,17 +9,20 @@ start on; a topic with messages in which no product has a start is owed by all o
 
 from __future__ import annotations
 
+import base64
 import json
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import chain
 from typing import Any, NamedTuple
 
 import fsspec
 import pyarrow as pa
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
+from pyroaring import BitMap64
 
 PATIENCE_S = 30.0
 HEAD = {"format", "version", "base", "commit_id", "writer", "committed_at_ms", "min_base"}
@@ -99,8 +102,11 @@ def count(bootstrap: str, topics: Sequence[str], lake_uri: str, storage_options:
     Raises:
         ValueError: the lake's log or a file does not fit its description.
     """
-    messages = broker_messages(bootstrap, topics)
-    products = lake_products(lake_uri, storage_options)
+    return compare(broker_messages(bootstrap, topics), lake_products(lake_uri, storage_options))
+
+
+def compare(messages: Mapping[Place, Sequence[bool]], products: Mapping[str, Kept]) -> Count:
+    """What became of the messages (see `broker_messages`) in the products (see `lake_products`)."""
     owed_by_someone = {source for kept in products.values() for source, _ in kept.starts}
     total = Count(messages=len(messages))
     for kept in products.values():
@@ -154,11 +160,7 @@ def _compare(owed: Mapping[Place, Sequence[bool]], there: Mapping[Place, Sequenc
 
 def broker_messages(bootstrap: str, topics: Sequence[str]) -> dict[Place, list[bool]]:
     """Every message, from the beginning: for each of its items whether there is anything to do."""
-    admin = AdminClient({"bootstrap.servers": bootstrap})
-    described = admin.describe_topics(TopicCollection(list(topics)))
-    # Kafka writes its ids in the alphabet of base64 that is safe in URLs, the client's str() in the other one.
-    written = {topic: str(described[topic].result(PATIENCE_S).topic_id) for topic in topics}
-    ids = {topic: "kafka:" + text.translate(str.maketrans("+/", "-_")) for topic, text in written.items()}
+    ids = source_ids(bootstrap, topics)
     consumer = Consumer(
         {
             "bootstrap.servers": bootstrap,
@@ -187,6 +189,15 @@ def broker_messages(bootstrap: str, topics: Sequence[str]) -> dict[Place, list[b
     finally:
         consumer.close()
     return found
+
+
+def source_ids(bootstrap: str, topics: Sequence[str]) -> dict[str, str]:
+    """What the lake calls each topic."""
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    described = admin.describe_topics(TopicCollection(list(topics)))
+    # Kafka writes its ids in the alphabet of base64 that is safe in URLs, the client's str() in the other one.
+    written = {topic: str(described[topic].result(PATIENCE_S).topic_id) for topic in topics}
+    return {topic: "kafka:" + text.translate(str.maketrans("+/", "-_")) for topic, text in written.items()}
 
 
 def items_of(value: bytes | None) -> list[bool]:
@@ -231,14 +242,14 @@ def lake_products(lake_uri: str, storage_options: Mapping[str, Any]) -> dict[str
             kept = products[names[each["product"]]]
             kept.starts[log] = min(each["offset"], kept.starts.get(log, each["offset"]))
         for each in delta.get("closings", ()):
-            for place in _places(each):
+            for place in places_of(each):
                 products[names[each["product"]]].letters.pop(place, None)
         for each in delta.get("outcomes", ()):
             _read_outcomes(products[names[each["product"]]], store.cat_file(f"{root}/{each['path']}"), each)
         for each in delta.get("covers", ()):
-            products[names[each["product"]]].covered.update(_places(each))
+            products[names[each["product"]]].covered.update(places_of(each))
         for each in delta.get("skips", ()):
-            products[names[each["product"]]].skipped.update(_places(each))
+            products[names[each["product"]]].skipped.update(places_of(each))
         for each in delta.get("shards", ()):
             _read_shard(products[names[each["product"]]], store.cat_file(f"{root}/{each['path']}"), each)
         for each in delta.get("voids", ()):
@@ -250,10 +261,13 @@ def _key(product: Mapping[str, Any]) -> str:
     return f"{product['name']}-{product['fingerprint'][:8]}"
 
 
-def _places(span: Mapping[str, Any]) -> Iterable[Place]:
-    for start, end in span["ranges"]:
-        for offset in range(start, end):
-            yield Place(span["source"], span["partition"], offset)
+def places_of(span: Mapping[str, Any]) -> Iterable[Place]:
+    if "bitmap" in span:
+        offsets: Iterable[int] = BitMap64.deserialize(base64.b64decode(span["bitmap"]))
+    else:
+        offsets = chain.from_iterable(range(start, end) for start, end in span["ranges"])
+    for offset in offsets:
+        yield Place(span["source"], span["partition"], offset)
 
 
 def _read_outcomes(kept: Kept, data: bytes, said: Mapping[str, Any]) -> None:

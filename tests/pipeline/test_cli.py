@@ -37,8 +37,12 @@ COMMANDS = (
     ["lake", "log"],
     ["lake", "verify"],
     ["lake", "card"],
+    ["lake", "retokenize"],
     ["dlq", "ls"],
     ["dlq", "show"],
+    ["dlq", "replay"],
+    ["dlq", "copy"],
+    ["catch-up"],
     ["simulate", "delivery"],
 )
 
@@ -160,7 +164,8 @@ def test_ctrl_c_ends_without_a_traceback(mediatok, monkeypatch) -> None:
 def test_ls_shows_each_product_with_its_counts(mediatok, lake) -> None:
     shown = mediatok("lake", "ls", lake)
     assert shown.code == 0
-    closed, opened = (line for line in shown.out.splitlines() if line.startswith("image-rq"))
+    closed, opened, note = (line for line in shown.out.splitlines() if line.startswith("image-rq"))
+    assert note.startswith("image-rq-5e6f7a8b: 8 messages are its predecessors' alone")
     assert closed.split() == ["image-rq-1a2b3c4d", "1", "closed", "5", "20", "18.4", "KiB", "0", "1", "1"]
     assert opened.split() == ["image-rq-5e6f7a8b", "2", "2", "8", "6.3", "KiB", "1", "0", "2"]
     (found,) = mediatok("lake", "ls", lake, "--json").lines

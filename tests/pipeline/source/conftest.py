@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from confluent_kafka import Producer
 
 from operators.errors import StoreUnavailableError
 from pipeline.records import SourcePartition
+from pipeline.source.base import LogEnds, OffsetsAt
 from pipeline.source.embedded import EmbeddedBroker
 from pipeline.source.events import EndReached, Event
 from pipeline.source.kafka import KafkaSource
@@ -20,23 +21,34 @@ PATIENCE_S = 30.0
 
 @dataclass
 class Lake:
-    """Positions as the lake would give them: by partition, else the log's start. Fails the first `failures` times."""
+    """Positions as the lake would give them: by partition, else the log's start. Fails the first `failures` times.
+
+    Attributes:
+        silent: partitions that it leaves out, once.
+        new: it has begun no source.
+        calls: logs that it was asked for together.
+    """
 
     at: Mapping[int, int] = field(default_factory=dict)
     failures: int = 0
-    calls: list[tuple[SourcePartition, str, int, int]] = field(default_factory=list)
-    times: list[int] = field(default_factory=list)
+    silent: set[int] = field(default_factory=set)
+    new: bool = False
+    calls: list[tuple[LogEnds, ...]] = field(default_factory=list)
 
-    def resolve(
-        self, log: SourcePartition, topic: str, earliest: int, latest: int, at_time: Callable[[int], int] | None
-    ) -> int:
-        self.calls.append((log, topic, earliest, latest))
+    def begun(self, source_id: str) -> bool:
+        return not self.new
+
+    def resolve(self, logs: Sequence[LogEnds], at_time: OffsetsAt | None) -> Mapping[SourcePartition, int]:
+        self.calls.append(tuple(logs))
         if self.failures > 0:
             self.failures -= 1
             raise StoreUnavailableError("the lake does not answer")
-        assert at_time is not None
-        self.times.append(at_time(0))
-        return self.at.get(log.partition, earliest)
+        silent, self.silent = self.silent, set()
+        return {
+            ends.log: self.at.get(ends.log.partition, ends.earliest)
+            for ends in logs
+            if ends.log.partition not in silent
+        }
 
 
 class Bench:

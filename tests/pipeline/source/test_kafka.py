@@ -43,7 +43,8 @@ def test_each_partition_is_read_from_where_the_lake_says(bench: Any, make_lake: 
     (assigned,) = [e for e in events if isinstance(e, Assigned)]
     assert events.index(assigned) == 0
     assert sorted(log.partition for log in assigned.logs) == [0, 1, 2, 3]
-    assert {call[1:] for call in lake.calls} == {(topic, 0, 100)}
+    (asked,) = lake.calls
+    assert {(ends.topic, ends.earliest, ends.latest) for ends in asked} == {(topic, 0, 100)}
     assert sorted((e.log.partition, e.offset) for e in events if isinstance(e, EndReached)) == [
         (0, 100), (1, 100), (2, 100), (3, 100),
     ]  # fmt: skip
@@ -202,15 +203,40 @@ def test_several_topics_are_read_side_by_side(bench: Any, make_lake: Any) -> Non
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-def test_a_lake_that_does_not_answer_delays_a_partition_and_loses_none(
+def test_a_lake_that_does_not_answer_delays_the_start_and_loses_nothing(
     bench: Any, make_lake: Any, protocol: str
 ) -> None:
     topic = bench.topic()
     bench.publish(topic, 40)
-    lake = make_lake(failures=3)
+    lake = make_lake(failures=2)
     events = bench.drain(bench.source(lake, topic, properties=PROTOCOLS[protocol]))
     assert offsets(events) == {partition: list(range(10)) for partition in range(4)}
-    assert sorted(len(e.logs) for e in events if isinstance(e, Assigned)) == [1, 3]
+    assert [len(asked) for asked in lake.calls] == [4, 4, 4], "all at once, each time"
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_partitions_whose_start_can_not_be_told_yet_do_not_keep_the_others(
+    bench: Any, make_lake: Any, protocol: str
+) -> None:
+    topic = bench.topic()
+    bench.publish(topic, 40)
+    lake = make_lake(silent={1, 2})
+    events = bench.drain(bench.source(lake, topic, properties=PROTOCOLS[protocol]))
+    assert offsets(events) == {partition: list(range(10)) for partition in range(4)}
+    assert [len(e.logs) for e in events if isinstance(e, Assigned)] == [2, 2]
+
+
+def test_the_first_reader_of_a_topic_begins_all_its_partitions(bench: Any, make_lake: Any) -> None:
+    """Else "latest" would mean the log's start for the partitions of those that come a moment later."""
+    topic = bench.topic()
+    lake = make_lake()
+    first = bench.source(lake, topic, group="first")
+    bench.drain(first)
+    new = make_lake(new=True)
+    second = bench.source(new, topic, group="first")
+    bench.until(second, lambda _: bool(first.poll(1, 0.01)) and bool(second.lag()))
+    assert len(second.lag()) < 4
+    assert {len(asked) for asked in new.calls} == {4}
 
 
 def test_a_second_member_takes_partitions_over(bench: Any, make_lake: Any) -> None:

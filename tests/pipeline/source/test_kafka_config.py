@@ -137,6 +137,8 @@ def test_what_is_required_is_asked_for(topics: tuple[str, ...], properties: dict
         (KafkaError.UNKNOWN_TOPIC_OR_PART, Trouble.UNKNOWN_TOPIC),
         (KafkaError._AUTHENTICATION, Trouble.REFUSED),
         (KafkaError._FATAL, Trouble.REFUSED),
+        (KafkaError.FENCED_INSTANCE_ID, Trouble.FENCED),
+        (KafkaError.UNRELEASED_INSTANCE_ID, Trouble.NAME_HELD),
         (KafkaError.TOPIC_AUTHORIZATION_FAILED, Trouble.REFUSED),
         (KafkaError.GROUP_AUTHORIZATION_FAILED, Trouble.REFUSED),
         (KafkaError._SSL, Trouble.REFUSED_UNLESS_SEEN),
@@ -149,10 +151,26 @@ def test_each_error_has_its_meaning(code: int, trouble: Trouble) -> None:
     assert trouble_of(KafkaError(code)) is trouble
 
 
+@pytest.mark.parametrize(
+    ("code", "trouble"),
+    [
+        (KafkaError.FENCED_INSTANCE_ID, Trouble.FENCED),
+        (KafkaError.UNRELEASED_INSTANCE_ID, Trouble.NAME_HELD),
+        (KafkaError.UNKNOWN_MEMBER_ID, Trouble.REFUSED),
+    ],
+)
+def test_a_fatal_error_says_in_its_text_alone_what_it_was(code: int, trouble: Trouble) -> None:
+    text = f"Fatal error: {KafkaError(code).str()}"
+    assert trouble_of(KafkaError(KafkaError._FATAL, text)) is trouble
+
+
 def test_what_is_fatal_to_the_client_does_not_pass() -> None:
     assert trouble_of(KafkaError(KafkaError.UNKNOWN_MEMBER_ID, "gone", True)) is Trouble.REFUSED
 
 
 class NoPositions:
-    def resolve(self, *_: Any) -> int:
+    def begun(self, source_id: str) -> bool:
+        raise AssertionError("nothing is assigned here")
+
+    def resolve(self, logs: Any, at_time: Any) -> Any:
         raise AssertionError("nothing is assigned here")

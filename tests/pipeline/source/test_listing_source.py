@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from operators.errors import StoreUnavailableError
 from pipeline.records import SourcePartition
+from pipeline.source.base import LogEnds, OffsetsAt
 from pipeline.source.events import Assigned, EndReached, Event, Exhausted, Messages
 from pipeline.source.listing import Frozen
 from pipeline.source.listing_rows import Row
@@ -57,10 +58,14 @@ class World:
         lines = [Row({"uri": f"{source_id}/{first + n}"}, "").line() for n in range(parts[part])]
         return gzip.compress(b"\n".join(lines))
 
-    def resolve(self, log: SourcePartition, topic: str, earliest: int, latest: int, at_time: Any) -> int:
+    def begun(self, source_id: str) -> bool:
+        raise AssertionError("nobody else reads these")
+
+    def resolve(self, logs: Sequence[LogEnds], at_time: OffsetsAt | None) -> Mapping[SourcePartition, int]:
         self._maybe_fail()
-        assert (topic, earliest, at_time) == (log.source_id, 0, None)
-        return self.positions.get(log.source_id, 0)
+        assert at_time is None
+        assert all((ends.topic, ends.earliest) == (ends.log.source_id, 0) for ends in logs)
+        return {ends.log: self.positions.get(ends.log.source_id, 0) for ends in logs}
 
     def source(self) -> ListingSource:
         return ListingSource(self.listings, self, self, clock=Clock())
