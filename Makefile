@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench services services-down clean
+.PHONY: help run test soak lint bench chaos services services-down clean
 
 UV_VERSION := 0.13.9
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
@@ -19,8 +19,11 @@ help:  ## This list.
 run: | $(if $(wildcard $(DEV)),$(DEV),$(DEMO))  ## Tokenize the photographs that come along, or MEDIA=/my/folder.
 	$(BIN)/mediatok demo $(if $(MEDIA),--media "$(MEDIA)")
 
-test: $(DEV)  ## All tests; ARGS='-k lake' passes arguments to pytest.
+test: $(DEV)  ## All tests but `soak`; ARGS='-k lake' passes arguments to pytest.
 	$(BIN)/pytest $(ARGS)
+
+soak: $(DEV)  ## Rebalances and chaos on real Kafka, S3 and Ray: some minutes.
+	$(BIN)/pytest -m soak $(ARGS)
 
 lint: $(DEV)  ## Style, types, layers, Dockerfile, compose file, lock.
 	$(BIN)/ruff check
@@ -34,6 +37,9 @@ lint: $(DEV)  ## Style, types, layers, Dockerfile, compose file, lock.
 
 bench: $(DEV)  ## Images a second through the pipeline, and of the same operators in a bare loop.
 	$(BIN)/python -m tests.bench
+
+chaos: $(DEV)  ## Kill everything at random on real Kafka, S3 and Ray; ROUNDS=30.
+	$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),5)
 
 services: $(DEV)  ## Start Kafka and S3 without containers; prints what finds them. End: make services-down.
 	@$(BIN)/python -m infra.services up

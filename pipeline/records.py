@@ -206,6 +206,25 @@ class Sealed:
     voided: tuple[tuple[VoidReason, Span], ...] = ()
 
 
+Wanted = Mapping[str, Mapping[int, int]]
+"""By product (key), the items of a message that are to be done, and how often each was tried before. Those that it
+does not name are done already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A message of which is known what is to be done: a job's, which knows what the lake has.
+
+    Attributes:
+        products: keys of those that it is for.
+        wanted: where not all of its items are to be done; names each of `products` then.
+    """
+
+    message: Message
+    products: tuple[str, ...]
+    wanted: Wanted | None = None
+
+
 @flat
 @dataclass(frozen=True, slots=True)
 class Delivery:
@@ -213,7 +232,7 @@ class Delivery:
 
     Attributes:
         product: key.
-        items: how many items the item's message has.
+        items: how many items of the item's message are to be done in this product.
         attempt: of the lease that made this; an item's higher attempt replaces what a lower one brought.
         reference: the item.
         facts: of its content; None where nothing was fetched.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import chain
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+import pyarrow as pa
+from pyroaring import BitMap64
 
 from pipeline.app.build import Built
 from pipeline.app.content import content_of
@@ -11,8 +14,9 @@ from pipeline.graph import ProductPlan
 from pipeline.lake.delta import Delta
 from pipeline.lake.reader import read_shard
 from pipeline.observe.summary import ProductSummary
+from pipeline.records import Shard
 
-ORIGIN = ("source_id", "partition", "offset", "item")
+ORIGIN = ("source_id", "partition", "item", "offset")
 
 
 def summarize(built: Built, seconds: float) -> list[ProductSummary]:
@@ -35,14 +39,13 @@ def _product(built: Built, item: ProductPlan, items: int, deltas: Sequence[Delta
     shards = [shard for delta in deltas for shard in delta.shards if shard.product == key]
     outcomes = [file for delta in deltas for file in delta.outcomes if file.product == key]
     voids = sum(count.items for delta in deltas for count in delta.voids if count.product == key)
-    tables = [read_shard(built.lake.store, shard) for shard in shards]
-    origins = (zip(*(table.column(name).to_pylist() for name in ORIGIN), strict=True) for table in tables)
-    content = content_of(item.product.spec, tables)
+    seen = defaultdict[tuple[str, int, int], BitMap64](BitMap64)
+    content = content_of(item.product.spec, _noting(built, shards, seen))
     return ProductSummary(
         product=item.product.name,
         live_path=f"_meta/live/{key}.json",
         items=items,
-        row_items=len(set(chain.from_iterable(origins))),
+        row_items=sum(map(len, seen.values())),
         empty=sum(file.empties for file in outcomes),
         letters=sum(file.letters for file in outcomes),
         void=voids,
@@ -54,3 +57,12 @@ def _product(built: Built, item: ProductPlan, items: int, deltas: Sequence[Delta
         pixels=content.pixels,
         media_s=content.media_s,
     )
+
+
+def _noting(built: Built, shards: Sequence[Shard], seen: Mapping[tuple[str, int, int], BitMap64]) -> Iterator[pa.Table]:
+    """The rows, a shard at a time; notes the offsets of the items that they are of."""
+    for shard in shards:
+        table = read_shard(built.lake.store, shard)
+        for *place, offset in zip(*(table.column(name).to_pylist() for name in ORIGIN), strict=True):
+            seen[place[0], place[1], place[2]].add(offset)
+        yield table

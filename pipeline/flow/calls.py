@@ -28,7 +28,6 @@ class Lease:
 
     Attributes:
         attempt: unique in its lane and rising; a retry has a higher one, further segments and ranges the same.
-        items: how many items its message has.
         cursor: where the next segment starts; None for the first of the item.
         facts: of the item's content, once a segment has been prepared: the others must be of the same.
         tries: transient failures so far, those in an outage not counted.
@@ -37,7 +36,6 @@ class Lease:
 
     attempt: int
     reference: MediaReference
-    items: int
     cursor: Any = None
     facts: ContentFacts | None = None
     tries: int = 0

@@ -317,7 +317,7 @@ class Lane:
                 continue
             attempt = self.core.ledger.next_attempt(entry, number)
             if isinstance(item, MediaReference):
-                self.prepare.ready.add(Lease(attempt, item, len(entry.items)))
+                self.prepare.ready.add(Lease(attempt, item))
             else:
                 self.pack.end(entry, placeholder(entry, number), item, takers)
 

@@ -178,7 +178,7 @@ class PrepareStage:
         if not self.outages.was_down(reference.uri, now_s - settings.window_s):
             return False
         attempt = self._core.ledger.next_attempt(entry, reference.origin.item)
-        self.ready.add(Lease(attempt, reference, len(entry.items)))
+        self.ready.add(Lease(attempt, reference))
         return True
 
     def _current(self, lease: Lease) -> Entry | None:

@@ -12,7 +12,8 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping, MutableMapping, Sequence
+import time
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from enum import StrEnum
 from typing import Any, cast
 
@@ -50,6 +51,10 @@ _SECRET_TEXT = (
         r"\g<keep>" + HIDDEN,
     ),
 )
+_REPEATING = frozenset({"librdkafka", "pipeline.source.kafka"})
+_AGAIN_AFTER_S = 10.0
+_MOST_LINES = 256
+_NUMBER = re.compile(r"\d+")
 _SHORTEST_SECRET = 6
 """Shorter literals would black out half a log, and protect nothing."""
 
@@ -111,6 +116,27 @@ def hide(*secrets: str) -> None:
     _redactor.hide(secrets)
 
 
+class _Repeats(logging.Filter):
+    """Holds back what the Kafka client says again and again: of a broker that is down, dozens of lines a second."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        super().__init__()
+        self._clock = clock
+        self._said_s: dict[tuple[str, str], float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name not in _REPEATING or record.levelno < logging.WARNING:
+            return True
+        line = record.name, _NUMBER.sub("#", record.getMessage())
+        now_s = self._clock()
+        if now_s - self._said_s.get(line, -_AGAIN_AFTER_S) < _AGAIN_AFTER_S:
+            return False
+        if len(self._said_s) >= _MOST_LINES:
+            self._said_s.clear()
+        self._said_s[line] = now_s
+        return True
+
+
 class _ConsoleHandler(logging.Handler):
     """Writes above the progress display, if there is one."""
 
@@ -136,6 +162,7 @@ def setup_logs(
     style: LogStyle | None = None,
     level: str = "INFO",
     environ: Mapping[str, str] | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Console:
     """Configure structlog and logging for this process. May be called again; the last call holds.
 
@@ -144,6 +171,7 @@ def setup_logs(
         style: None: what `MEDIATOK_LOG` says, else console on a terminal and JSON elsewhere.
         level: lowest level shown; other libraries' lines from WARNING up only.
         environ: to look `MEDIATOK_LOG` up in; the process's own if None.
+        clock: in seconds; lines of the Kafka client that differ in numbers only are shown once in 10 s.
 
     Returns:
         The console.
@@ -175,6 +203,7 @@ def setup_logs(
             )
         ]
     handler = _ConsoleHandler(console)
+    handler.addFilter(_Repeats(clock))
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=before, processors=last))
     root = logging.getLogger()
     for old in [old for old in root.handlers if isinstance(old, _ConsoleHandler)]:

@@ -168,9 +168,12 @@ def _request(scaled: _Scaled, window_s: float) -> PoolRequest:
         finished_items=work.finished_items,
         busy_s=work.busy_s,
         window_s=window_s,
+        # The lag is a backlog once: at the lane's first pool. `plan` sizes the others for what that one asks for.
+        lag_items=scaled.run.lag if PREPARE in pool.spec.stages and not scaled.run.lane.draining else 0,
     )
     limits = PoolLimits(min_workers=config.min, max_workers=config.max, idle_s=config.idle_s)
-    return PoolRequest(signals, limits, scaled.memory, scaled.plan.cpus, scaled.plan.gpus, scaled.plan.weight)
+    planned = scaled.plan
+    return PoolRequest(signals, limits, scaled.memory, planned.cpus, planned.gpus, planned.weight, planned.lane)
 
 
 def _tell(scaled: _Scaled, decision: Decision, room: str) -> None:

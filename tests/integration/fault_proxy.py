@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -123,7 +124,8 @@ class FaultProxy:
         def wait() -> None:
             time.sleep(self.pause_s)
             self.go.wait()
-            send()
+            with suppress(OSError):  # the store may be gone by then
+                send()
 
         thread = threading.Thread(target=wait, daemon=True)
         self._late.append(thread)

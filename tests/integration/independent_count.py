@@ -4,7 +4,8 @@ It imports neither `pipeline` nor `operators`, reads the topics from their begin
 (`pipeline/lake/README.md` is all it goes by), and opens each committed file with pyarrow.
 
 A product's revisions count as one. Owed to a product is every item of the topics in which it has a start, from that
-start on; a topic with messages in which no product has a start is owed by all of them.
+start on, and what lies below and was caught up with; a topic with messages in which no product has a start is owed by
+all of them.
 """
 
 from __future__ import annotations
@@ -115,7 +116,7 @@ def compare(messages: Mapping[Place, Sequence[bool]], products: Mapping[str, Kep
             place: items
             for place, items in messages.items()
             if (place.source in mine or place.source not in owed_by_someone)
-            and place.offset >= kept.starts.get((place.source, place.partition), 0)
+            and (place.offset >= kept.starts.get((place.source, place.partition), 0) or kept.covered[place])
             and place not in kept.skipped
         }
         total += _compare(owed, messages, kept)

@@ -98,6 +98,6 @@ def test_replayed_letters_and_what_a_joined_product_catches_up_with_are_there_on
     mediatok("catch-up", config)
     assert rows(lake, "late") == 90
     found = count(kafka_bootstrap, [topic], str(lake), {})
-    assert (found.rows, found.letters) == (180, 2)
+    assert (found.items, found.rows, found.letters, found.voids) == (184, 180, 2, 2)
     assert (found.lost, found.repeated, found.unknown, found.uncovered) == (0, 0, 0, 0), found
     assert "nothing is wrong" in mediatok("lake", "verify", lake)

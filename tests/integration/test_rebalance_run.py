@@ -22,7 +22,7 @@ from tests.chaos.ray_head import RayHead
 from tests.integration.independent_count import Count, count
 from tests.integration.rebalancing import shorten_session
 
-pytestmark = [pytest.mark.services, pytest.mark.slow]
+pytestmark = [pytest.mark.services, pytest.mark.soak]
 
 PARTITIONS = 4
 SLEEP = {"sleep_s": 0.005}

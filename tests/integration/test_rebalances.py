@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.rebalancing import PROTOCOLS, Group, Replica
 
-pytestmark = [pytest.mark.services, pytest.mark.slow]
+pytestmark = [pytest.mark.services, pytest.mark.soak]
 
 
 @pytest.mark.parametrize("membership", ["dynamic", "static"])

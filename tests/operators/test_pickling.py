@@ -19,7 +19,7 @@ ROWS = RowSpan(3, (WindowMeta(0, 1, width=4, partial=True),))
     "record",
     [
         REFERENCE,
-        Lease(9, REFERENCE, 1, cursor=(1, 2), facts=ContentFacts("v", "s", 3), tries=2, deaths=1),
+        Lease(9, REFERENCE, cursor=(1, 2), facts=ContentFacts("v", "s", 3), tries=2, deaths=1),
         PreparedItem(FACTS, {"v": ROWS}, transient=True, elsewhere=Modality.TEXT),
         Delivery("p", 1, 2, REFERENCE, FACTS, ROWS.windows, 0, 5, last=False, total=4),
     ],

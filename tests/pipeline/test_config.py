@@ -38,6 +38,8 @@ def test_a_small_config_is_complete_by_its_defaults() -> None:
         (with_lane(products={"rq": {}}), ["lanes.image.products.rq.tokenizer: Field required"]),
         (with_lane(products={"Bad Name": {"tokenizer": "x"}}), ["lanes.image.products"]),
         (with_lane(start="yesterday"), ["lanes.image.start", "'yesterday'"]),
+        (with_lane(failures={"window": 3}), ["lanes.image.failures.window: unknown key", "did you mean 'window_s'?"]),
+        (with_lane(failures={"most_share": 2}), ["lanes.image.failures.most_share: ", "less than or equal to 1"]),
         (with_lane(limits={"seal_age": 3}), ["lanes.image.limits.seal_age: unknown key", "did you mean 'seal_age_s'?"]),
         (
             {"lake": "x", "lanes": {"pictures": {"products": {"a": {"tokenizer": "b"}}}}},

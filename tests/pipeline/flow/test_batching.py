@@ -9,7 +9,7 @@ from pipeline.flow.calls import Block, Lease, Piece, PieceItem, RowSpan
 
 
 def piece(rows: int, tag: int = 0) -> Piece:
-    lease = Lease(tag, MediaReference(f"{tag}", Origin("s", 0, tag, 0)), 1)
+    lease = Lease(tag, MediaReference(f"{tag}", Origin("s", 0, tag, 0)))
     windows = tuple(WindowMeta(i, i + 1) for i in range(rows))
     return Piece(Block(None, rows), (PieceItem(lease, None, RowSpan(0, windows), rows),))
 

@@ -12,7 +12,7 @@ from pipeline.flow.outages import Outages
 
 
 def lease(number: int, tries: int = 0) -> Lease:
-    return Lease(number, MediaReference("x", Origin("s", 0, number, 0)), 1, tries=tries)
+    return Lease(number, MediaReference("x", Origin("s", 0, number, 0)), tries=tries)
 
 
 def outages() -> Outages:

@@ -63,12 +63,12 @@ def test_only_the_newest_attempt_counts() -> None:
     first = ledger.next_attempt(entry, 0)
     second = ledger.next_attempt(entry, 0)
     assert second > first
-    assert not ledger.is_current(Lease(first, reference(5), 1))
-    assert ledger.is_current(Lease(second, reference(5), 1))
+    assert not ledger.is_current(Lease(first, reference(5)))
+    assert ledger.is_current(Lease(second, reference(5)))
     assert not ledger.counts(Origin("s", 0, 5, 1), second), "another item"
     ledger.settle("a", [Span(LOG, ((5, 6),))])
     ledger.settle("b", [Span(LOG, ((5, 6),))])
-    assert not ledger.is_current(Lease(second, reference(5), 1))
+    assert not ledger.is_current(Lease(second, reference(5)))
 
 
 def test_attempts_rise_across_a_message_that_comes_back() -> None:

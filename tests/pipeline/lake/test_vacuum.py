@@ -8,7 +8,7 @@ import pytest
 
 from operators.errors import ConfigError, InvariantError, StoreUnavailableError
 from pipeline.lake.delta import Rewrite
-from pipeline.lake.history import load_state, read_log
+from pipeline.lake.history import last_hint, load_state, read_log, write_hint
 from pipeline.lake.lake import Lake
 from pipeline.lake.open_store import open_store
 from pipeline.lake.paths import checkpoint_path, index_path
@@ -109,6 +109,18 @@ class Vacuumed(LocalStore):
         if floor:
             vacuum(self._lake, floor)
         super().download(path, target)
+
+
+def test_a_hint_that_landed_over_a_newer_one_is_put_right_when_a_file_is_refused_for_it(
+    lake: Lake, golden: ModuleType
+) -> None:
+    late = sealed(golden, lake, 40)
+    lake.commit(Proposal((sealed(golden, lake, 30),)))
+    vacuum(lake, floor=6)
+    write_hint(lake.store, 1)
+    (result,) = lake.commit(Proposal(sealed=(late,))).parts
+    assert result.reason is Reason.BASE_TOO_OLD
+    assert last_hint(lake.store) == lake.state.version, "or packers would name all their files too old, for ever"
 
 
 def test_a_shard_that_is_deleted_while_it_is_filtered_is_refused(lake: Lake, golden: ModuleType) -> None:

@@ -112,6 +112,23 @@ def test_levels_hold_and_a_second_call_replaces_the_first() -> None:
     assert [line["event"] for line in second.json] == ["loud"]
 
 
+def test_what_the_kafka_client_repeats_is_shown_once_in_a_while() -> None:
+    to, now_s = sink(), 0.0
+    setup_logs(console=to.console, style=LogStyle.JSON, clock=lambda: now_s)
+    client, ours = logging.getLogger("librdkafka"), structlog.get_logger("pipeline.source.kafka")
+    for number in range(50):
+        client.error("FAIL: connection refused (after %d ms)", number)
+        ours.warning("kafka", error="_TRANSPORT", message=f"connection refused (after {number} ms)")
+        structlog.get_logger("pipeline.runtime.desk").warning("again", number=1)
+    ours.warning("kafka", error="_SSL", message="another thing")
+    assert [line["logger"] for line in to.json].count("librdkafka") == 1
+    assert [line.get("error") for line in to.json if line["event"] == "kafka"] == ["_TRANSPORT", "_SSL"]
+    assert [line["event"] for line in to.json].count("again") == 50
+    now_s = 11.0
+    client.error("FAIL: connection refused (after %d ms)", 0)
+    assert [line["logger"] for line in to.json].count("librdkafka") == 2
+
+
 def test_an_exception_keeps_its_stack_on_one_line() -> None:
     to = sink()
     setup_logs(console=to.console, style=LogStyle.JSON)
