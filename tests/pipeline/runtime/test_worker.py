@@ -13,6 +13,7 @@ from operators.records import Failure, MediaReference, Modality, Origin
 from pipeline.config import FetchConfig
 from pipeline.flow.calls import CallFailure, Lease, Prepare, Tokenize
 from pipeline.flow.core import LaneSettings
+from pipeline.flow.failures import FailureSettings
 from pipeline.flow.lane import Lane
 from pipeline.records import Message
 from pipeline.runtime.worker import StageWorker, WorkerSpec
@@ -57,7 +58,8 @@ def test_an_exception_of_a_decoder_is_answered_as_a_record(worker: StageWorker, 
 
 
 def test_it_costs_the_item_a_letter_and_its_neighbours_nothing(worker: StageWorker, spoilt: None) -> None:
-    lane = Lane("text", {"letters": VIEW}, ["p"], LaneSettings(), random.Random(0), lambda: 0)
+    at_once = LaneSettings(failures=FailureSettings(window_s=0.0))
+    lane = Lane("text", {"letters": VIEW}, ["p"], at_once, random.Random(0), lambda: 0)
     lane.worker_ready("w", ["prepare", "letters"])
     for number in range(7):
         reference = text(number, b"spoilt" if number == 4 else b"good")
