@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,16 +14,48 @@ simulate_app = typer.Typer(help="Run the production core under a virtual clock, 
 
 @simulate_app.command(
     "delivery",
-    epilog=examples("mediatok simulate delivery --seeds 2000", "mediatok simulate delivery --first 1234 --seeds 1"),
+    epilog=examples(
+        "mediatok simulate delivery --seeds 2000",
+        "mediatok simulate delivery --seeds 100000 --jobs 8",
+        "mediatok simulate delivery --first 1234 --seeds 1",
+        "mediatok simulate delivery --mistakes",
+    ),
 )
 def simulate_delivery(
     seeds: Annotated[int, typer.Option("--seeds", min=1, help="How many schedules.")] = 1000,
     first: Annotated[int, typer.Option("--first", help="The first seed: to reproduce one, --first N --seeds 1.")] = 0,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes.")] = 1,
+    mistake: Annotated[str | None, typer.Option("--mistake", help="Plant this one; --mistakes names them.")] = None,
+    mistakes: Annotated[bool, typer.Option("--mistakes", help="Plant every mistake, each until it is caught.")] = False,
 ) -> None:
-    """Schedules with crashes, lost answers and zombies: what was lost, repeated, stuck.
+    """Schedules with every fault that is known, from crashes to topics made anew: what was lost, repeated, stuck.
 
-    Exit code 1 if anything was.
+    Exit code 1 if anything was; with --mistakes, if one of them was not caught.
     """
-    from pipeline.app.simulate import run_delivery
+    from pipeline.app.simulate import run_delivery, run_mistakes
 
-    leave(run_delivery(first, seeds))
+    leave(run_mistakes(first, seeds) if mistakes else run_delivery(first, seeds, jobs, mistake))
+
+
+@simulate_app.command(
+    "scale",
+    epilog=examples(
+        "mediatok simulate scale --list",
+        "mediatok simulate scale burst --out burst.html",
+        "mediatok simulate scale graphs --graphs 1000",
+    ),
+)
+def simulate_scale(
+    scenario: Annotated[str, typer.Argument(metavar="SCENARIO", help="One of --list.")] = "steady",
+    seed: Annotated[int, typer.Option("--seed", help="Of the noise; of the first of the graphs.")] = 0,
+    graphs: Annotated[int, typer.Option("--graphs", min=1, help="How many, with `graphs`.")] = 100,
+    out: Annotated[Path | None, typer.Option("--out", help="Plot workers and lag into this HTML file too.")] = None,
+    names: Annotated[bool, typer.Option("--list", help="Name the scenarios.")] = False,
+) -> None:
+    """Fleets of up to 4,096 GPUs, sized by the production code: busy share, drain against the optimum, reversals.
+
+    Exit code 1 if a promise of the scenario is broken.
+    """
+    from pipeline.app.simulate_scale import list_scenarios, run_scale
+
+    leave(list_scenarios() if names else run_scale(scenario, seed, graphs, out))

@@ -146,9 +146,14 @@ class PackStage:
 
     def packed(self, action: Pack | Seal | Forget, report: PackReport) -> None:
         """A packer has answered."""
-        self._release(self.lines[action.packer].answered(report))
+        line = self.lines[action.packer]
+        self._release(line.answered(report))
+        former = line.to_forget | (action.logs if isinstance(action, Forget) else frozenset[SourcePartition]())
         for sealed in report.sealed:
-            self._sealed.append(replace(sealed, obeys=self._core.ledger.sealed(sealed)))
+            obeys = self._core.ledger.sealed(sealed)
+            # Of a log that was lost and won back, this is of the time before: what obeys takedowns now came after it.
+            before = any(span.log in former for span in sealed.covers)
+            self._sealed.append(replace(sealed, obeys=0 if before else obeys))
 
     def lost(self, packer: str) -> None:
         """The packer is gone with its spool."""

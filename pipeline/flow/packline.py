@@ -64,6 +64,11 @@ class PackLine:
         """Tell the packer, before anything else is sent, that these logs are someone else's."""
         self._to_forget |= logs
 
+    @property
+    def to_forget(self) -> frozenset[SourcePartition]:
+        """The logs that it was not told to forget yet: what it answers of them is of before they were lost."""
+        return frozenset(self._to_forget)
+
     def take_forget(self) -> frozenset[SourcePartition]:
         """The logs to forget, if it is the moment to say so; else an empty set."""
         if self._busy or not self._to_forget:

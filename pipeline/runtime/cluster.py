@@ -70,4 +70,7 @@ def _join(config: RayConfig, quiet: dict[str, Any]) -> None:
     try:
         ray.init(address=config.address, **quiet)
     except ConnectionError as error:
-        raise ConfigError(f"ray.address: no cluster answers at {config.address!r}: {error}") from error
+        raise ConfigError(
+            f"ray.address: no cluster answers at {config.address!r}: {error}. One that asks for a token needs "
+            "RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH in this environment too"
+        ) from error

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
+
+from pipeline.scale.effect import NO_EFFECT, Effect
+
+RATIO_S = 600.0
+"""Over which `PoolMemory.arrived` and `.left` fade: the same for all pools, so that their quotients are exact."""
 
 
 class ScaleReason(StrEnum):
@@ -19,6 +25,7 @@ class ScaleReason(StrEnum):
     HOLD_COLD = "hold_cold"
     HOLD_STARTING = "hold_starting"
     HOLD_NOT_BOTTLENECK = "hold_not_bottleneck"
+    HOLD_NO_GAIN = "hold_no_gain"
     HOLD_FEW_UNITS = "hold_few_units"
     HOLD_DRAINING_BACKLOG = "hold_draining_backlog"
     HOLD_HYSTERESIS = "hold_hysteresis"
@@ -43,6 +50,7 @@ _EXPLANATIONS = {
     ScaleReason.HOLD_COLD: "too little finished yet to know how fast a worker is",
     ScaleReason.HOLD_STARTING: "workers are still starting: their effect comes first",
     ScaleReason.HOLD_NOT_BOTTLENECK: "work waits while workers are free: a later stage holds it up",
+    ScaleReason.HOLD_NO_GAIN: "the last workers made it no faster: what they share (a store, a network) is the limit",
     ScaleReason.HOLD_FEW_UNITS: "there are no more units of work than workers",
     ScaleReason.HOLD_DRAINING_BACKLOG: "no worker leaves while a backlog drains",
     ScaleReason.HOLD_HYSTERESIS: "the load would fit into fewer workers, but not for long enough yet",
@@ -67,6 +75,8 @@ class PoolSignals:
         finished_items: were finished during the window.
         busy_s: worker-seconds spent on those finished items; a new worker's first unit (warm-up) is left out of both.
         window_s: length of the window, > 0.
+        lag_items: of `upstream_items`, those that still wait at the source; counted at the first pool of a lane only,
+            since that is where they are a backlog. The later pools follow it (see `plan`).
     """
 
     queued_items: int
@@ -80,6 +90,7 @@ class PoolSignals:
     finished_items: int
     busy_s: float
     window_s: float
+    lag_items: int = 0
 
     @property
     def workers(self) -> int:
@@ -105,15 +116,17 @@ class PoolLimits:
         min_workers: 0 allows the pool to go to zero.
         max_workers: >= 1.
         feasible_workers: for how many there are CPUs and GPU shares now; None: not limited. Wins over `min_workers`.
-        idle_s: without work for so long, a pool may go to zero.
-        down_after_s: oversized for so long, it shrinks.
-        drain_s: a backlog should be gone in so long.
+        idle_s: without work for so long, a pool may go to zero; never sooner than a worker takes to start.
+        down_after_s: oversized for so long, it shrinks; never sooner than a worker takes to start.
+        drain_s: a backlog should be gone in so long, or in four times what a worker takes to start if that is longer.
         backlog_s: what waits is a backlog if the present workers need longer than this for it.
         cold_step_s: time between two workers of a cold pool.
-        target, low, high: share of their time that workers are busy: aimed at, too low, too high.
+        target, low, high: share of their time that workers are busy: aimed at, too low, too high, in a small pool.
+        crowd: load in workers from which on the idle rest of these shares grows with the load's root only.
         growth: at most so many times the present workers a decision.
         known_items: so many finished items make a worker's speed known.
-        memory_s: worker-seconds (speed) and seconds (arrivals) over which averages are taken.
+        memory_s: seconds over which averages are taken, at least.
+        memory_items: finished items over which the speed is averaged, at least.
 
     Raises:
         ValueError: the sizes or shares are out of order.
@@ -130,9 +143,11 @@ class PoolLimits:
     target: float = 0.7
     low: float = 0.5
     high: float = 0.9
+    crowd: float = 22.0
     growth: float = 4.0
     known_items: int = 4
     memory_s: float = 20.0
+    memory_items: float = 50.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_workers <= self.max_workers or self.max_workers < 1:
@@ -152,6 +167,13 @@ class PoolMemory:
         idle_since_s: since when there has been no work.
         low_since_s, low_peak: since when the pool has been oversized, and the largest size it wanted since.
         cold_since_s: since when work has waited before the present workers.
+        starting_since_s: since when there have been workers that start.
+        start_s: how long it took of late until none did any more; 0 where none has started yet.
+        arrived, left, worked_s: items that came and were finished, and worker-seconds for these, older ones faded in
+            `RATIO_S`: how many of this pool's items one of an earlier pool's makes, and how pools should be split.
+        effect: what the last growth brought.
+        down_s: when the pool last shrank, unless it has grown since.
+        regrets: how often of late it grew again soon after it had shrunk.
     """
 
     finished_items: int = 0
@@ -162,6 +184,30 @@ class PoolMemory:
     low_since_s: float | None = None
     low_peak: int = 0
     cold_since_s: float | None = None
+    starting_since_s: float | None = None
+    start_s: float = 0.0
+    arrived: float = 0.0
+    left: float = 0.0
+    worked_s: float = 0.0
+    effect: Effect = NO_EFFECT
+    down_s: float | None = None
+    regrets: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LaneView:
+    """What the rest of its lane means for a pool.
+
+    Attributes:
+        load: in workers, what the lane's first pool will send here; counts if it is more than what comes now.
+        most: more workers than this would wait for the lane's slowest stage.
+    """
+
+    load: float = 0.0
+    most: float = math.inf
+
+
+ALONE = LaneView()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,123 +1,168 @@
-"""The simulated broker: logs with holes, messages of several items, and a group whose partitions move."""
+"""The simulated broker: a topic's logs, what becomes of them, and a group whose partitions move."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
-from operators.errors import NotFoundError, ReferenceMalformedError
-from operators.records import EmptyReason, MediaReference, Origin, VoidReason
-from pipeline.flow.calls import Item
-from pipeline.flow.prepare_stage import PREPARE
-from pipeline.records import Message, SourcePartition
-from pipeline.simulate.media import FOREVER, PRODUCTS, Media
+from pipeline.records import SourcePartition
+from pipeline.simulate.media import Media
+from pipeline.simulate.publish import Producers, Published
 
-SOURCE = "topic-id"
 PUBLISHED_S = 9.0
 """Messages appear during this long."""
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A message and what it holds."""
-
-    at_s: float
-    message: Message
-    items: tuple[Item, ...]
-
-    @property
-    def offset(self) -> int:
-        """In its log."""
-        return self.message.origin.offset
-
-
 @dataclass(slots=True)
 class SimulatedLog:
-    """One partition: all messages that it will ever have, ascending; some appear later. Offsets between are holes."""
+    """One partition of a topic, or a listing.
+
+    Attributes:
+        messages: that are in it, and those that will be, ascending. Offsets between are control records.
+        appears_s: when it comes into being.
+        start: nothing below it is there any more (retention).
+        cuts: by leader epoch, from 1 on, where an unclean election cut it.
+        deleted: with its topic.
+        gone: what was in it once and is not any more, whyever.
+        expired, compacted, cut: offsets that lost what they held to retention, to compaction, to an unclean election.
+    """
 
     log: SourcePartition
-    messages: tuple[Published, ...]
+    messages: list[Published]
     appears_s: float = 0.0
+    start: int = 0
+    cuts: list[int] = field(default_factory=list[int])
+    deleted: bool = False
+    gone: list[Published] = field(default_factory=list[Published])
+    expired: set[int] = field(default_factory=set[int])
+    compacted: set[int] = field(default_factory=set[int])
+    cut: set[int] = field(default_factory=set[int])
+    _least_end: int = 0
+
+    @property
+    def epoch(self) -> int:
+        """Of its leader."""
+        return len(self.cuts)
 
     def end(self, now_s: float) -> int:
         """One past the last offset that is there now."""
-        return next((one.offset + 1 for one in reversed(self.messages) if one.at_s <= now_s), 0)
+        last = next((one.end for one in reversed(self.messages) if one.at_s <= now_s), 0)
+        return max(last, self._least_end)
+
+    def there(self, now_s: float) -> list[Published]:
+        """What it holds now."""
+        return [one for one in self.messages if one.at_s <= now_s]
 
     def read(self, position: int, now_s: float, most: int) -> list[Published]:
         """Messages from `position` on that are there now."""
         return [one for one in self.messages if one.offset >= position and one.at_s <= now_s][:most]
 
+    def ever(self) -> Iterator[Published]:
+        """All that could ever be read from it; two of one offset after an unclean election."""
+        yield from self.messages
+        yield from self.gone
+
+    # --- what becomes of it
+
+    def compact(self, one: Published, now_s: float) -> None:
+        """A message that a newer one of its key has replaced is taken away."""
+        self._least_end = self.end(now_s)
+        self.messages.remove(one)
+        self.gone.append(one)
+        self.compacted.add(one.offset)
+
+    def expire(self, start: int, now_s: float) -> None:
+        """Retention takes everything below `start`."""
+        self._least_end = self.end(now_s)
+        old = [one for one in self.messages if one.offset < start]
+        self.gone += old
+        self.expired.update(one.offset for one in old)
+        self.messages = [one for one in self.messages if one.offset >= start]
+        self.start = max(self.start, start)
+
+    def cut_at(self, offset: int, now_s: float, extra: Published | None) -> None:
+        """An unclean election: what is there from `offset` on is lost, and others come under the same offsets."""
+        self.cut.update(range(offset, self.end(now_s)))
+        lost = [one for one in self.there(now_s) if one.offset >= offset]
+        coming = [one for one in self.messages if one.at_s > now_s]
+        self.messages = [one for one in self.messages if one not in lost and one not in coming]
+        self.gone += lost
+        self.cuts.append(offset)
+        self._least_end = offset
+        at = offset
+        for one in ([extra] if extra is not None else []) + coming:
+            self.messages.append(one.moved(self.log, at))
+            at = self.messages[-1].end
+
 
 @dataclass(slots=True)
 class Broker:
-    """Logs, the group's assignment, and the offsets that it was told.
+    """One topic, listings beside it, the group's assignment, and the offsets that it was told.
 
     Attributes:
-        owner: by log, the coordinator that the group gave it to.
+        source_id: of the topic that is there now.
+        logs: all that there ever were.
+        missing_until_s: the topic has been deleted and is made anew only then.
+        owner: by partition, the coordinator that the group gave it to.
         advised: offsets committed to Kafka.
     """
 
-    logs: dict[SourcePartition, SimulatedLog]
-    owner: dict[SourcePartition, int] = field(default_factory=dict[SourcePartition, int])
+    rng: random.Random
+    producers: Producers
+    source_id: str = "topic-1"
+    logs: dict[SourcePartition, SimulatedLog] = field(default_factory=dict[SourcePartition, SimulatedLog])
+    missing_until_s: float = 0.0
+    owner: dict[int, int] = field(default_factory=dict[int, int])
     advised: dict[SourcePartition, int] = field(default_factory=dict[SourcePartition, int])
+    _made: int = 1
 
-    def owned_by(self, coordinator: int) -> list[SourcePartition]:
+    @property
+    def media(self) -> dict[str, Media]:
+        """By uri, what it leads to."""
+        return self.producers.media
+
+    def draw(self) -> None:
+        """One to three partitions; a later one may appear in mid-run."""
+        for partition in range(self.rng.randint(1, 3)):
+            log = SourcePartition(self.source_id, partition)
+            appears_s = self.rng.uniform(0.0, PUBLISHED_S / 2) if partition and self.rng.random() < 0.3 else 0.0
+            count = self.rng.randint(2, 8)
+            messages = self.producers.log(log, appears_s or -1.0, PUBLISHED_S, count)
+            self.logs[log] = SimulatedLog(log, messages, appears_s)
+
+    def log_of(self, partition: int) -> SimulatedLog:
+        """The partition of the topic that is there now."""
+        return self.logs[SourcePartition(self.source_id, partition)]
+
+    def partitions(self, now_s: float) -> list[int]:
+        """Of the topic that is there now."""
+        own = (log for log in self.logs.values() if log.log.source_id == self.source_id)
+        return [log.log.partition for log in own if log.appears_s <= now_s]
+
+    def missing(self, now_s: float) -> bool:
+        """Whether there is no topic of the name at the moment."""
+        return now_s < self.missing_until_s
+
+    def owned_by(self, coordinator: int) -> list[int]:
         """Its partitions."""
-        return [log for log, owner in self.owner.items() if owner == coordinator]
+        return [partition for partition, owner in self.owner.items() if owner == coordinator]
 
-
-def draw_logs(rng: random.Random, media: dict[str, Media]) -> dict[SourcePartition, SimulatedLog]:
-    """One to three partitions; a later one may appear in mid-run. Fills `media` by uri."""
-    logs: dict[SourcePartition, SimulatedLog] = {}
-    for partition in range(rng.randint(1, 3)):
-        log = SourcePartition(SOURCE, partition)
-        appears_s = rng.uniform(0.0, PUBLISHED_S / 2) if partition and rng.random() < 0.3 else 0.0
-        count = rng.randint(3, 10)
-        times = sorted(rng.uniform(appears_s - 1.0, PUBLISHED_S) for _ in range(count))
-        messages: list[Published] = []
-        offset = 0
-        for at_s in times:
-            offset += rng.choice((1, 1, 1, 1, 3)) if messages else rng.choice((0, 0, 0, 2))
-            origin = Origin(SOURCE, partition, offset, 0)
-            items = tuple(_draw_item(rng, replace(origin, item=item), media) for item in range(_draw_count(rng)))
-            messages.append(Published(max(at_s, appears_s), Message(origin, "topic", None, b"v"), items))
-        logs[log] = SimulatedLog(log, tuple(messages), appears_s)
-    return logs
-
-
-def _draw_count(rng: random.Random) -> int:
-    return rng.choice((1, 1, 1, 1, 2, 3))
-
-
-def _draw_item(rng: random.Random, origin: Origin, media: dict[str, Media]) -> Item:
-    chance = rng.random()
-    if chance < 0.08:
-        return rng.choice((VoidReason.TEST_EVENT, VoidReason.REMOVAL))
-    if chance < 0.13:
-        return ReferenceMalformedError("uri: missing").failure()
-    uri = f"m/{origin.partition}/{origin.offset}/{origin.item}"
-    media[uri] = _draw_media(rng)
-    return MediaReference(uri, origin)
-
-
-def _draw_media(rng: random.Random) -> Media:
-    stages: Sequence[str] = (PREPARE, *(product.key for product in PRODUCTS))
-    match rng.choices(range(7), (60, 18, 4, 4, 6, 4, 4))[0]:
-        case 0:
-            return Media(segments=((rng.randint(1, 3), rng.randint(1, 2)),))
-        case 1:
-            count = rng.randint(2, 4)
-            segments = tuple((rng.randint(0, 2), rng.randint(0, 2)) for _ in range(count))
-            forks = tuple(at for at in range(1, count) if rng.random() < 0.3)
-            return Media(segments, forks, breaks=rng.choice((*range(count), *[None] * 12)))
-        case 2:
-            return Media(ended=NotFoundError("404").failure())
-        case 3:
-            return Media(ended=rng.choice((EmptyReason.NO_TOKENS, VoidReason.TAKEN_DOWN)))
-        case 4:
-            return Media(flaky=rng.choice((1, 2, FOREVER)))
-        case 5:
-            return Media(kills=frozenset({rng.choice(stages)}))
-        case _:
-            return Media(raises=frozenset({rng.choice(stages)}))
+    def recreate(self, now_s: float, *, longer: bool) -> None:
+        """The topic is deleted and made anew, with what comes from now on; `longer` than anyone's position at once."""
+        self._made += 1
+        old_id, self.source_id = self.source_id, f"topic-{self._made}"
+        self.missing_until_s = now_s + self.rng.choice((0.0, 0.0, 2.0))
+        for old in [log for log in self.logs.values() if log.log.source_id == old_id]:
+            coming = [one for one in old.messages if one.at_s > now_s]
+            old.messages, old.deleted = old.there(now_s), True
+            log = SourcePartition(self.source_id, old.log.partition)
+            new = SimulatedLog(log, [], old.appears_s)
+            self.logs[log] = new
+            fresh = old.end(now_s) + self.rng.randint(1, 2) if longer and old.appears_s <= now_s else 0
+            for offset in range(fresh):
+                new.messages.append(self.producers.message(log, offset, now_s))
+            at = fresh
+            for one in coming:
+                new.messages.append(one.moved(log, at))
+                at = new.messages[-1].end

@@ -1,157 +1,86 @@
-"""A simulated coordinator: the production lane and commit protocol, on a virtual clock, killed at any step.
-
-It does what `pipeline.runtime` does with Ray and Kafka: it is the only part of the delivery that is written twice.
-"""
+"""A simulated coordinator: a process that reads a topic as a member of a group."""
 
 from __future__ import annotations
 
-import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from operators.errors import StopError
-from pipeline.flow.core import LaneSettings
-from pipeline.flow.coverage import Coverage
-from pipeline.flow.lane import Lane
-from pipeline.flow.positions import choose_start
-from pipeline.lake.delta import Opening, Start
-from pipeline.lake.proposal import Committed, Proposal
+from operators.errors import (
+    ProductSupersededError,
+    SourceUnavailableError,
+    StopError,
+    StoreUnavailableError,
+    TopicRecreatedError,
+)
+from pipeline.lake.proposal import Proposal
 from pipeline.records import Product, Sealed, SourcePartition
-from pipeline.simulate.crew import Crew
-from pipeline.simulate.desk import Desk, Work
-from pipeline.simulate.faults import Killed, Step
-from pipeline.simulate.media import TOKEN_BYTES, WINDOW_BYTES
-from pipeline.simulate.mistakes import Mistake, plant_in_lane, rules_for
+from pipeline.simulate.consumer import Consumer, GapFoundError
+from pipeline.simulate.desk import Work
+from pipeline.simulate.faults import Kind, Step
+from pipeline.simulate.lineup import Edition
+from pipeline.simulate.mistakes import Mistake
+from pipeline.simulate.process import SimulatedProcess
+from pipeline.simulate.publish import Published
 from pipeline.simulate.world import World
 
-ROUND_S = 0.4
-RESTART_S = 3.0
-LANE = "image"
-SETTINGS = LaneSettings(
-    prepare_batch=3,
-    tokenize_windows=4,
-    batch_wait_s=0.3,
-    lease_bytes=3 * WINDOW_BYTES,
-    window_bytes=20 * WINDOW_BYTES,
-    token_bytes=12 * TOKEN_BYTES,
-    spool_bytes=40 * TOKEN_BYTES,
-    most_ready=16,
-    most_uncommitted=12,
-    seal_age_s=1.5,
-    most_tries=3,
-)
-PACKERS = ("packer-0", "packer-1")
+RETRY_S = 1.0
+AGAIN = 3
+"""Offsets that are fetched a second time, at most."""
 
 
-class SimulatedCoordinator:
+class SimulatedCoordinator(SimulatedProcess):
     """See the module.
 
     Args:
         world: everything around it.
         number: of this coordinator; it comes back under it after a crash.
+        tell: whom its errors are shown to.
     """
 
-    def __init__(self, world: World, number: int) -> None:
+    def __init__(self, world: World, number: int, tell: Callable[[GapFoundError], None]) -> None:
+        super().__init__(world, f"coordinator-{number}")
         self.number = number
-        self._world = world
-        self._life = 0
-        self._asleep_until_s = 0.0
-        self.alive = False
-        self.products: tuple[Product, ...] = ()
+        self._tell = tell
+        self._edition = world.lineup.editions[0]
 
-    # --- life ---
+    # --- life
 
-    def start(self) -> None:
-        """A new process with nothing in memory."""
-        world = self._world
-        self._life += 1
-        self.alive = True
+    def _configured(self) -> tuple[Product, ...]:
+        newest = self.world.lineup.at(self.world.now_s)
+        if not newest.forced or self.world.faults.calm:
+            self._edition = max(self._edition, newest, key=lambda edition: edition.at_s)
+        return self._edition.products
+
+    def deploy(self, edition: Edition) -> None:
+        """Its turn in a rolling deploy: from the next start on it has this config."""
+        self._edition = max(self._edition, edition, key=lambda each: each.at_s)
+
+    def _begin_reading(self) -> None:
+        self.consumer = Consumer(self.world.broker, checks_ids=self.world.mistake is not Mistake.NO_TOPIC_CHECK)
         self._words = deque[Callable[[], None]]()
-        self.products = world.products_now()
-        keys = [product.key for product in self.products]
-        self.desk = Desk(world.store, f"coordinator-{self.number}", rules_for(world.mistake), self._reached)
-        self.lane = Lane(
-            LANE,
-            {product.key: product.spec.view for product in self.products},
-            PACKERS,
-            SETTINGS,
-            random.Random(world.rng.random()),  # noqa: S311  reproducible, no secret
-            lambda: int(world.timeline.now_s * 1000),
-        )
-        plant_in_lane(world.mistake, self.lane)
-        self.crew = Crew(world, self.lane, self.desk, keys, PACKERS, self.later, self._reached)
-        self._reading: dict[SourcePartition, int] = {}
-        self._known: dict[tuple[str, SourcePartition], tuple[int, tuple[Coverage, ...]]] = {}
-        self._unproposed: list[Start] = []
-        self._mine = set(world.broker.owned_by(self.number))
-        self._work = deque[Work]()
-        self._working: Work | None = None
-        self._commit_due_s = world.timeline.now_s
-        self._submit(self._open())
-        for log in sorted(self._mine):
-            self._submit(self._assign(log))
-        self.later(0.0, self._round)
+        self._mine = set(self.world.broker.owned_by(self.number))
+        self._last: dict[int, list[Published]] = {}
+        self.later(0.0, self._join)
 
-    def crash(self) -> None:
-        """Everything in memory is gone, and the actors with it. What is on its way to the store stays on its way."""
-        self._life += 1
-        self.alive = False
-        self._asleep_until_s = 0.0
-        self._world.timeline.after(self._world.rng.uniform(0.1, RESTART_S), self.start)
-
-    def sleep(self, seconds: float) -> None:
-        """Do nothing for a while, and know nothing of it afterwards."""
-        self._asleep_until_s = self._world.timeline.now_s + seconds
-
-    def wake(self) -> None:
-        """Stop sleeping."""
-        self._asleep_until_s = 0.0
-
-    def drain(self) -> None:
-        """SIGTERM: end what was begun, commit it and leave."""
-        self.lane.draining = True
-        self.lane.abandon_queued()
-        self._reached(Step.ANSWERED)
-
-    def later(self, delay_s: float, act: Callable[[], None]) -> None:
-        """Do something in a while, if this life lasts so long."""
-        life, timeline = self._life, self._world.timeline
-
-        def fire() -> None:
-            if self._life != life:
-                return
-            if timeline.now_s < self._asleep_until_s:
-                timeline.after(self._asleep_until_s - timeline.now_s, fire)
-                return
-            try:
-                act()
-            except Killed:
-                self.crash()
-            except StopError as error:
-                self._world.broken(f"coordinator {self.number}: {error.code}: {error}")
-                self.crash()
-
-        timeline.after(delay_s, fire)
+    def _join(self) -> None:
+        """As a consumer that finds out what its topic is, and then joins the group."""
+        try:
+            self.consumer.identify(self.world.now_s)
+        except SourceUnavailableError:
+            self.later(RETRY_S, self._join)
+            return
+        for partition in sorted(self._mine):
+            self.submit(self._assign(partition))
 
     @property
     def idle(self) -> bool:
         """Whether it has read everything, has nothing in flight, and does nothing on the lake."""
-        if not self.alive or self.lane.draining or not self.lane.quiet or self._working is not None:
+        if not self.rests or self._words or self.products != self.world.lineup.final:
             return False
-        if self._work or self._words or set(self._reading) != set(self._world.broker.owned_by(self.number)):
-            return False
-        logs, now_s = self._world.broker.logs, self._world.timeline.now_s
-        return all(position >= logs[log].end(now_s) for log, position in self._reading.items())
+        mine = set(self.world.broker.owned_by(self.number))
+        return set(self.consumer.places) == mine and not self.consumer.behind(self.world.now_s)
 
-    def describe(self) -> str:
-        """What it waits for, for people."""
-        waits = {stage: reason.value for stage, reason in self.lane.core.waits.items()}
-        return (
-            f"coordinator {self.number}: alive {self.alive}, on the lake {self._working is not None}, "
-            f"in flight {len(self.lane.core.ledger)}, reading {self._reading}, waits {waits}"
-        )
-
-    # --- what the group says ---
+    # --- what the group says
 
     def hear(self, delay_s: float, word: Callable[[], None]) -> None:
         """The group's words come after a while, in the order in which they were said."""
@@ -161,155 +90,133 @@ class SimulatedCoordinator:
     def _hear_next(self) -> None:
         self._words.popleft()()
 
-    def assigned(self, log: SourcePartition) -> None:
+    def assigned(self, partition: int) -> None:
         """A partition is this coordinator's."""
-        self._mine.add(log)
-        self._submit(self._assign(log))
+        self._mine.add(partition)
+        if self.consumer.source_id:
+            self.submit(self._assign(partition))
 
-    def revoked(self, log: SourcePartition) -> None:
+    def revoked(self, partition: int) -> None:
         """It is someone else's."""
-        self._mine.discard(log)
-        self._reading.pop(log, None)
-        self.lane.revoke([log])
+        self._mine.discard(partition)
+        self.consumer.leave(partition)
+        self.lane.revoke([self.consumer.log(partition)])
 
-    # --- rounds ---
+    # --- reading
 
-    def _reached(self, step: Step) -> None:
-        if self._world.faults.kills(step):
-            raise Killed(step)
+    def _feed(self) -> None:
+        for partition in sorted(self.consumer.places):
+            self._poll(partition)
 
-    def _round(self) -> None:
-        self.later(ROUND_S, self._round)
-        if not self.lane.holds_back():
-            for log in sorted(self._reading):
-                self._poll(log)
-        if not self.lane.quiet:
-            self.crew.act()
-        if self._world.timeline.now_s >= self._commit_due_s and self._working is None and self._takes_sealed():
-            self._submit(self._commit())
-        if self.lane.draining and self.lane.quiet and self._working is None:
-            self.crash()
+    def _poll(self, partition: int) -> None:
+        world, log = self.world, self.consumer.log(partition)
+        again = world.rng.randint(1, AGAIN) if world.faults.happens(Kind.REDELIVERED) else 0
+        for given in self.consumer.poll(partition, world.now_s, most=world.rng.randint(0, 4), again=again):
+            self._take(log, given)
+            if again:
+                # Should a repeat ever come so far, the lane and the lake know it.
+                self._take(log, given)
+                self._last.setdefault(partition, []).append(given) if isinstance(given, Published) else None
+        if again:
+            for given in self._last.pop(partition, []):
+                self._take(log, given)
 
-    def _takes_sealed(self) -> bool:
-        return self.lane.pack.holds_sealed or bool(self.lane.direct)
-
-    def _poll(self, log: SourcePartition) -> None:
-        world, position = self._world, self._reading[log]
-        for one in world.broker.logs[log].read(position, world.timeline.now_s, most=world.rng.randint(0, 4)):
-            if one.offset > position:
-                self.lane.hole(log, position, one.offset, [product.key for product in self.products])
-            position = self._reading[log] = one.offset + 1
-            self.lane.admit(one.message, one.items, self._owed(log, one.offset), world.timeline.now_s)
+    def _take(self, log: SourcePartition, given: Published | tuple[int, int]) -> None:
+        if isinstance(given, Published):
+            self.lane.admit(given.message, given.items, self.owed(log, given.offset), self.world.now_s)
             self._reached(Step.ADMITTED)
-
-    def _owed(self, log: SourcePartition, offset: int) -> list[str]:
-        owed: list[str] = []
-        for product in self.products:
-            start, coverages = self._known[product.key, log]
-            if offset >= start and not any(coverage.covers(offset) for coverage in coverages):
-                owed.append(product.key)
-        return owed
-
-    # --- the lake ---
-
-    def _submit(self, work: Work) -> None:
-        self._work.append(work)
-        if self._working is None:
-            self.later(0.0, self._next)
-
-    def _next(self) -> None:
-        if self._working is None and self._work:
-            self._working = self._work.popleft()
-            self._advance()
-
-    def _advance(self) -> None:
-        assert self._working is not None
-        delay_s = next(self._working, None)
-        if delay_s is None:
-            self._working = None
-            self._next()
         else:
-            self.later(delay_s, self._advance)
+            self.world.faults.seen["hole in a log"] += 1
+            self.lane.hole(log, *given, self.keys)
 
-    def _open(self) -> Work:
-        yield from self.desk.refresh()
-        yield from self.desk.commit(Proposal(openings=tuple(Opening(product, LANE) for product in self.products)))
+    def _reading(self) -> Sequence[SourcePartition]:
+        return [self.consumer.log(partition) for partition in sorted(self.consumer.places)]
 
-    def _assign(self, log: SourcePartition) -> Work:
-        yield from self.desk.refresh()
-        if log not in self._mine or log in self._reading:
+    def _recheck(self) -> bool:
+        if self.error is not None and self.world.mistake is Mistake.STOPPED_UNCHECKED:
+            return True
+        try:
+            self.consumer.recheck(self.world.now_s)
+        except SourceUnavailableError:
+            return False
+        return True
+
+    def _stop(self, error: StopError) -> None:
+        super()._stop(error)
+        if isinstance(error, TopicRecreatedError):
+            self.lane.revoke(self._reading())
+        elif isinstance(error, GapFoundError):
+            self._tell(error)
+
+    # --- the lake
+
+    def _assign(self, partition: int) -> Work:
+        try:
+            yield from self._place(partition)
+        except (StoreUnavailableError, SourceUnavailableError):
+            # Left out for now: tried again like every partition that has no start yet.
+            self.later(RETRY_S, lambda: self.submit(self._assign(partition)))
+        except StopError as error:
+            if isinstance(error, ProductSupersededError):
+                raise
+            if self.error is None:
+                self._stop(error)
+
+    def _place(self, partition: int) -> Work:
+        if partition not in self._mine or partition in self.consumer.places or self.error is not None:
             return
+        now_s, log = self.world.now_s, self.consumer.log(partition)
+        self.consumer.recheck(now_s)
+        yield from self.desk.refresh()
         self._reached(Step.ASSIGNED)
-        state, keys = self.desk.state, [product.key for product in self.products]
-        start = choose_start(
-            {key: state.position(key, log) for key in keys},
-            source_known=any(known.source_id == log.source_id for key in keys for known in state.logs(key)),
-            earliest=0,
-            by_policy=lambda: self._world.by_policy(log),
-        )
-        starts = tuple(Start(key, log, offset) for key, offset in start.new.items())
-        if self._world.mistake is Mistake.LATEST_AGAIN:
-            self._unproposed += starts
+        together = [partition]
+        if not self.begun(log.source_id):
+            together = sorted({*self.world.broker.partitions(now_s), partition})
+        starts = [
+            start
+            for each in together
+            for start in self.new_starts(self.consumer.log(each), self.consumer.ends(each, now_s))
+        ]
+        if self.world.mistake is Mistake.LATEST_AGAIN:
+            self._unproposed += [start for start in starts if start.log == log]
         elif starts:
             self._reached(Step.STARTS)
-            yield from self.desk.commit(Proposal(starts=starts))
+            yield from self.desk.try_commit(Proposal(starts=tuple(starts)))
             self._reached(Step.BEGUN)
-        if log in self._mine:
-            self._begin_reading(log)
-
-    def _begin_reading(self, log: SourcePartition) -> None:
-        state, positions = self.desk.state, list[int]()
-        fresh = {each.product: each.offset for each in self._unproposed if each.log == log}
-        for product in self.products:
-            key = product.key
-            committed = state.start(key, log)
-            begin = fresh[key] if committed is None else committed
-            self._known[key, log] = (begin, tuple(each.copy() for each in state.coverages(key, log)))
-            position = state.position(key, log)
-            positions.append(begin if position is None else position)
-            self._world.promise(key, log, begin)
-        position = min(positions)
-        if self._world.mistake is Mistake.KAFKA_FIRST:
-            position = self._world.broker.advised.get(log, position)
-        self._reading[log] = position
-
-    def _commit(self) -> Work:
-        sealed = self.lane.take_sealed()
-        self._reached(Step.SEALED)
-        if self._world.mistake is Mistake.KAFKA_FIRST:
-            self._advise(sealed)
-        starts, self._unproposed = tuple(self._unproposed), []
-        done = yield from self.desk.commit(Proposal(sealed=sealed, starts=starts))
-        self._reached(Step.COMMITTED)
-        self._settle(done)
-        self._advise(sealed)
-        self._commit_due_s = self._world.timeline.now_s + self._world.commit_s
-        self.crew.act()
+        if partition in self._mine and partition not in self.consumer.places:
+            now_s = self.world.now_s
+            position = self.position(log, self.consumer.ends(partition, now_s)[1])
+            if self.world.mistake is Mistake.KAFKA_FIRST:
+                position = self.world.broker.advised.get(log, position)
+            self.consumer.place(partition, position, now_s)
 
     def vacuum(self) -> None:
         """Raise the floor to what this coordinator knows."""
-        self._submit(self._vacuum())
+        self.submit(self._vacuum())
 
     def _vacuum(self) -> Work:
-        yield from self.desk.refresh()
-        floor = self.desk.state.version - self._world.rng.randint(0, 2)
+        try:
+            yield from self.desk.refresh()
+        except StoreUnavailableError:
+            return
+        floor = self.desk.state.version - self.world.rng.randint(0, 2)
         if floor > self.desk.state.min_base:
-            raises = self._world.mistake is not Mistake.VACUUM_WITHOUT_FLOOR
-            yield from self.desk.vacuum(floor, raises_floor=raises)
+            yield from self.desk.vacuum(floor)
 
-    def _settle(self, done: Committed) -> None:
-        for part in done.parts:
-            self.lane.settled(part.sealed.product, part.settled)
-            if self._world.mistake is not Mistake.REFUSED_NOT_REDONE:
-                self.lane.redo(part.sealed.product, part.unsettled)
-        if any(part.unsettled for part in done.parts):
-            self._world.faults.seen["sealed again after vacuum"] += 1
+    # --- Kafka's offsets
 
-    def _advise(self, sealed: tuple[Sealed, ...]) -> None:
+    def _before_commit(self, sealed: Sequence[Sealed]) -> None:
+        if self.world.mistake is Mistake.KAFKA_FIRST:
+            self._advise(sealed)
+
+    def _after_commit(self, sealed: Sequence[Sealed]) -> None:
+        self._advise(sealed)
+
+    def _advise(self, sealed: Sequence[Sealed]) -> None:
         """Tell Kafka what is covered, or, as a mistake, what will be."""
         self._reached(Step.ADVISE)
-        ahead = self._world.mistake is Mistake.KAFKA_FIRST
-        for log in {span.log for part in sealed for span in part.covers} & set(self._reading):
+        ahead = self.world.mistake is Mistake.KAFKA_FIRST
+        for log in sorted({span.log for part in sealed for span in part.covers} & set(self._reading())):
             positions: list[int] = []
             for product in self.products:
                 position = self.desk.state.position(product.key, log)
@@ -322,5 +229,5 @@ class SimulatedCoordinator:
                     if start <= position
                 ]
                 positions.append(max([position or 0, *ends]))
-            self._world.broker.advised[log] = min(positions)
+            self.world.broker.advised[log] = min(positions)
         self._reached(Step.ADVISED)

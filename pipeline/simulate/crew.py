@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from operators.errors import StoreUnavailableError
 from pipeline.flow.calls import Action, CallFailure, Forget, Pack, Prepare, Seal, Tokenize
 from pipeline.flow.lane import Lane
 from pipeline.flow.prepare_stage import PREPARE
@@ -19,6 +20,7 @@ WORKERS = 2
 TARGET_BYTES = 6 * TOKEN_BYTES
 CALL_S = 0.3
 UPLOAD_S = 1.5
+RETRY_S = 0.5
 
 
 class Crew:
@@ -50,16 +52,16 @@ class Crew:
         self._products = tuple(products)
         self._later = later
         self._reached = reached
-        self._bench = Bench(world.media)
+        self._bench = Bench(world.broker.media, world.down)
         self._sent: dict[int, Prepare | Tokenize] = {}
         self._packers = {name: self._new_packer() for name in packers}
-        self._hired = 0
+        self._hired = self._newest = 0
         for _ in range(WORKERS):
             self._later(world.rng.uniform(0.0, 1.0), self._hire)
 
     def act(self) -> None:
         """Send what can be sent."""
-        for action in self._lane.actions(self._world.timeline.now_s):
+        for action in self._lane.actions(self._world.now_s):
             self._reached(Step.SENT)
             if isinstance(action, Prepare | Tokenize):
                 self._sent[action.call] = action
@@ -82,6 +84,9 @@ class Crew:
     def _worked(self, action: Prepare | Tokenize) -> None:
         if action.call not in self._sent:
             return
+        if action.call < self._newest:
+            self._world.faults.seen["call overtaken by a later one"] += 1
+        self._newest = max(self._newest, action.call)
         faults = self._world.faults
         if faults.happens(Kind.WORKER_DIED):
             self._died(action)
@@ -93,7 +98,7 @@ class Crew:
                 self._failed(action, answer)
             else:
                 del self._sent[action.call]
-                self._lane.prepared(action.call, *answer, self._world.timeline.now_s)
+                self._lane.prepared(action.call, *answer, self._world.now_s)
         else:
             answer = self._bench.tokenize(action)
             if isinstance(answer, CallFailure):
@@ -128,11 +133,12 @@ class Crew:
         return SimulatedPacker(self._products, self._upload, TARGET_BYTES, assembler)
 
     def _upload(self, product: str, rows: tuple[ShardRow, ...]) -> Shard:
-        shard, shards = self._desk.upload(product, rows), self._world.store.shards
-        if self._world.mistake is Mistake.REPORTED_BEFORE_UPLOAD:
-            self._later(self._world.rng.uniform(0.0, UPLOAD_S), lambda: shards.update({shard.path: rows}))
-        else:
-            shards[shard.path] = rows
+        # A packer asks the store how far the log is, as the hint has it: perhaps not quite.
+        base, store = self._world.store.hint, self._world.store
+        if self._world.mistake is not Mistake.REPORTED_BEFORE_UPLOAD:
+            return self._desk.upload(product, rows, base)
+        shard = self._desk.named(product, rows, base)
+        self._later(self._world.rng.uniform(0.0, UPLOAD_S), lambda: store.shards.update({shard.path: rows}))
         return shard
 
     def _pack(self, action: Action, packer: SimulatedPacker) -> None:
@@ -142,23 +148,30 @@ class Crew:
         if self._world.faults.happens(Kind.PACKER_DIED):
             self._later(self._takes_s(), lambda: self._packer_died(action.packer, packer))
             return
-        match action:
-            case Pack():
-                report = packer.add(action.deliveries, action.batches)
-            case Seal():
-                report = packer.seal()
-            case Forget():
-                report = packer.forget(action.logs)
+        try:
+            match action:
+                case Pack():
+                    report = packer.add(action.deliveries, action.batches)
+                case Seal():
+                    report = packer.seal()
+                case Forget():
+                    report = packer.forget(action.logs)
+        except StoreUnavailableError:
+            # The same call again, after a pause: what it had taken is known to the packer.
+            self._later(RETRY_S, lambda: self._pack(action, packer))
+            return
         if report.sealed and self._world.faults.happens(Kind.PACKER_DIED_UNHEARD):
             self._later(self._takes_s(), lambda: self._packer_died(action.packer, packer))
             return
         self._later(self._takes_s(), lambda: self._packed(action, packer, report))
 
     def _packed(self, action: Pack | Seal | Forget, packer: SimulatedPacker, report: PackReport) -> None:
-        if self._packers[action.packer] is not packer:
+        if self._packers[action.packer] is not packer or action.call not in self._lane.core.calls:
             return
         sealed = sealed_for(self._world.mistake, report.sealed)
         self._lane.packed(action.call, PackReport(sealed, report.spooled_bytes, report.waiting_messages))
+        if self._world.faults.happens(Kind.ANSWERED_TWICE):
+            self._later(self._takes_s(), lambda: self._packed(action, packer, report))
         self._reached(Step.PACKED)
         self.act()
 

@@ -10,6 +10,7 @@ from operators.errors import StoreUnavailableError, TokenizeFailedError, Truncat
 from operators.records import ContentFacts, EmptyReason, Failure, Modality, VoidReason, WindowMeta
 from operators.tokenize.base import TokenKind, TokenSpec
 from pipeline.flow.calls import Block, CallFailure, Lease, Prepare, PreparedItem, RowSpan, Tokenize
+from pipeline.flow.outages import place_of
 from pipeline.flow.prepare_stage import PREPARE
 from pipeline.records import Product
 
@@ -21,10 +22,10 @@ VIEWS = ("whole", "tiles")
 """Two products, each of a view of its own, so that one item has different numbers of rows in them."""
 
 
-def product(name: str, view: str) -> Product:
-    """A product of the simulated lane."""
+def product(name: str, view: str, revision: int = 1, letter: str = "") -> Product:
+    """A product of the simulated lane; `letter` is what its fingerprint consists of."""
     spec = TokenSpec(TokenKind.CODES, Modality.IMAGE, view, ("t",), (256,), "uint16")
-    return Product(name, 1, name[0] * 64, Modality.IMAGE, spec)
+    return Product(name, revision, (letter or name[0]) * 64, Modality.IMAGE, spec)
 
 
 PRODUCTS = tuple(product(name, view) for name, view in zip(("alpha", "beta"), VIEWS, strict=True))
@@ -58,6 +59,15 @@ class Media:
         broken = self.breaks is not None and self.breaks < len(self.segments)
         return isinstance(self.ended, Failure) or self.flaky == FOREVER or (self.ended is None and broken)
 
+    @property
+    def flawed(self) -> bool:
+        """Whether it can end as a letter, in some product at least."""
+        return self.fails or bool(self.kills | self.raises)
+
+    def mended(self) -> Media:
+        """What it is once somebody has seen to it."""
+        return Media(self.segments, self.forks)
+
     def windows(self, view: str) -> int:
         """How many rows it has in a product of this view."""
         return sum(segment[VIEWS.index(view)] for segment in self.segments)
@@ -88,9 +98,14 @@ class Bench:
 
     Args:
         media: by uri.
+        down: shared with whoever knows; none where it is left out.
+
+    Attributes:
+        down: places whose store does not answer now.
     """
 
-    def __init__(self, media: Mapping[str, Media]) -> None:
+    def __init__(self, media: Mapping[str, Media], down: set[str] | None = None) -> None:
+        self.down: set[str] = set() if down is None else down
         self._media = media
         self._tried = Counter[str]()
 
@@ -119,6 +134,8 @@ class Bench:
     def _prepare_one(self, lease: Lease, rows: Mapping[str, list[Row]]) -> PreparedItem:
         uri = lease.reference.uri
         media = self._media[uri]
+        if self.down and place_of(uri) in self.down:
+            return PreparedItem(ended=StoreUnavailableError("503").failure(), transient=True)
         if self._tried[uri] < media.flaky:
             self._tried[uri] += 1
             return PreparedItem(ended=StoreUnavailableError("503").failure(), transient=True)

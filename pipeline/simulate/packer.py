@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from operators.records import Origin
+from operators.errors import TransientError
+from operators.records import MediaReference, Origin
 from pipeline.flow.assembly import Assembler, StoredRow, WholeMessage
 from pipeline.flow.sealing import sealed_of
 from pipeline.records import Delivery, PackReport, Sealed, Shard, SourcePartition
@@ -22,16 +23,23 @@ class ShardRow:
     window_index: int
     window_count: int
     token: Token
+    subject: str | None = None
+
+    @property
+    def reference(self) -> MediaReference:
+        """What it was made of."""
+        attributes = {} if self.subject is None else {"subject_key": self.subject}
+        return MediaReference(self.token.window.uri, self.origin, attributes=attributes)
 
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    origin: Origin
+    reference: MediaReference
     token: Token
 
 
 Upload = Callable[[str, tuple[ShardRow, ...]], Shard]
-"""(product, rows) -> the shard, once it is in the store."""
+"""(product, rows) -> the shard, once it is in the store. Raises StoreUnavailableError."""
 
 
 class SimulatedPacker:
@@ -65,9 +73,7 @@ class SimulatedPacker:
             slot, count = next(self._slots), len(delivery.windows)
             if count:
                 tokens = batches[delivery.batch][delivery.row : delivery.row + count]
-                self._spool[slot] = {
-                    index: _Stored(delivery.reference.origin, token) for index, token in enumerate(tokens)
-                }
+                self._spool[slot] = {index: _Stored(delivery.reference, token) for index, token in enumerate(tokens)}
             self._release(self.assembler.accept(delivery, slot, 0, TOKEN_BYTES * count).released)
         full = [key for key in self._products if self.assembler.whole_bytes(key) >= self._target_bytes]
         return self._report(self._seal(full))
@@ -82,23 +88,32 @@ class SimulatedPacker:
         return self._report(())
 
     def _seal(self, products: Iterable[str]) -> tuple[Sealed, ...]:
+        """All of these products or none, as in production: what fails leaves the packer as it was."""
         sealed: list[Sealed] = []
-        for product in products:
-            messages = self.assembler.take_whole(product)
-            if not messages:
-                continue
-            rows = tuple(row for message in messages for row in self._rows(product, message))
-            shards = (self._upload(product, rows),) if rows else ()
-            for message in messages:
-                self._release(row for item in message.items for row in item.rows)
-            sealed.append(sealed_of(product, messages, shards))
+        taken: list[tuple[str, list[WholeMessage]]] = []
+        try:
+            for product in products:
+                messages = self.assembler.take_whole(product)
+                if not messages:
+                    continue
+                taken.append((product, messages))
+                rows = tuple(row for message in messages for row in self._rows(product, message))
+                shards = (self._upload(product, rows),) if rows else ()
+                sealed.append(sealed_of(product, messages, shards))
+        except TransientError:
+            for product, messages in taken:
+                self.assembler.give_back(product, messages)
+            raise
+        for _, messages in taken:
+            self._release(row for message in messages for item in message.items for row in item.rows)
         return tuple(sealed)
 
     def _rows(self, product: str, message: WholeMessage) -> Iterable[ShardRow]:
         for item in message.items:
             for index, place in enumerate(item.rows):
                 stored = self._spool[place.slot][place.row]
-                yield ShardRow(product, stored.origin, index, len(item.rows), stored.token)
+                subject = stored.reference.attributes.get("subject_key")
+                yield ShardRow(product, stored.reference.origin, index, len(item.rows), stored.token, subject)
 
     def _release(self, rows: Iterable[StoredRow]) -> None:
         for row in rows:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from pipeline.records import SourcePartition
+from pipeline.records import Predicate, PredicateField, SourcePartition
+from pipeline.simulate.broker import SimulatedLog
 from pipeline.simulate.coordinator import SimulatedCoordinator
-from pipeline.simulate.faults import Kind
-from pipeline.simulate.media import PRODUCTS
+from pipeline.simulate.faults import Event
+from pipeline.simulate.happenings import Happenings
+from pipeline.simulate.jobs import BackfillJob, CatchUpJob, Job, ReplayJob, RetokenizeJob
+from pipeline.simulate.person import Person
+from pipeline.simulate.publish import SUBJECTS
+from pipeline.simulate.upkeep import Compaction, Takedown, Upkeep
 from pipeline.simulate.world import CALM_S, World
 
 QUIET_S = 400.0
@@ -15,111 +20,130 @@ QUIET_S = 400.0
 
 
 class Schedule:
-    """Lets coordinators run in a world, and moves, stops and restarts them."""
+    """Lets processes run in a world: coordinators, jobs beside them, and at last the jobs that leave nothing over."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._rng = world.rng
-        self._seen = world.faults.seen
-        self._coordinators = [SimulatedCoordinator(world, number) for number in range(self._rng.choice((1, 2, 2, 2)))]
-
-    # --- the run ---
+        self._person = Person(world)
+        count = self._rng.choice((1, 2, 2, 2))
+        self._coordinators = [SimulatedCoordinator(world, number, self._person.told) for number in range(count)]
+        self._jobs: list[Job | Upkeep] = []
+        self._happenings = Happenings(world, self._coordinators)
 
     def run(self) -> bool:
         """Let everything happen. Returns whether the world became quiet."""
         world, count = self._world, len(self._coordinators)
         for log in world.broker.logs.values():
+            partition = log.log.partition
             if log.appears_s == 0.0:
-                world.broker.owner[log.log] = self._rng.randrange(count)
+                world.broker.owner[partition] = self._rng.randrange(count)
             else:
-                world.timeline.after(log.appears_s, lambda log=log: self._give(log.log, self._rng.randrange(count)))
+                owner = self._rng.randrange(count)
+                world.timeline.after(
+                    log.appears_s, lambda partition=partition, owner=owner: self._happenings.give(partition, owner)
+                )
         for coordinator in self._coordinators:
-            self._world.timeline.after(self._rng.uniform(0.0, 1.0), coordinator.start)
-        self._plan()
-        self._world.timeline.run(CALM_S, lambda: bool(self._world.errors))
-        if self._world.errors:
+            world.timeline.after(self._rng.uniform(0.0, 1.0), coordinator.start)
+        self._happenings.plan()
+        self._plan_jobs()
+        world.timeline.run(CALM_S, lambda: bool(world.errors))
+        if world.errors:
             return False
         self._calm_down()
-        self._world.timeline.run(QUIET_S, self._ended)
-        return not self._world.errors and self._quiet()
+        return self._until_quiet() and self._finish()
 
-    def _ended(self) -> bool:
-        return bool(self._world.errors) or self._quiet()
+    def describe(self) -> str:
+        """What every process waits for."""
+        return "; ".join(one.describe() for one in (*self._coordinators, *self._jobs) if not one.idle)
+
+    # --- to the end
+
+    def _until_quiet(self) -> bool:
+        world = self._world
+        world.timeline.run(QUIET_S, lambda: bool(world.errors) or self._quiet())
+        return not world.errors and self._quiet()
 
     def _quiet(self) -> bool:
-        return all(one.idle and len(one.products) == len(PRODUCTS) for one in self._coordinators)
-
-    def _plan(self) -> None:
-        """Faults that strike at a time of their own."""
-        plans = {
-            Kind.REBALANCE: self._rebalance,
-            Kind.ZOMBIE: self._put_to_sleep,
-            Kind.BLIP: self._blip,
-            Kind.DRAIN: self._drain,
-            Kind.VACUUM: self._vacuum,
-        }
-        for kind, act in plans.items():
-            for _ in range(int(self._world.faults.chances[kind])):
-                self._world.timeline.after(self._rng.uniform(0.5, CALM_S - 2.0), act)
+        return all(one.idle for one in (*self._coordinators, *self._jobs)) and not self._person.busy
 
     def _calm_down(self) -> None:
         """Nothing goes wrong any more; whoever runs an old config is started anew."""
         self._world.faults.calm = True
+        self._world.down.clear()
         for one in self._coordinators:
             one.wake()
-            if one.alive and len(one.products) < len(PRODUCTS):
+            if one.alive and one.products != self._world.lineup.final:
                 one.crash()
 
-    # --- faults ---
+    def _finish(self) -> bool:
+        """All letters once more, all rows of predecessors: after that none may be left over."""
+        events, last = self._world.faults.events, list[Job]()
+        if events[Event.REPLAY]:
+            self._mend(self._rng.choice((0.0, 1.0)))
+            last.append(ReplayJob(self._world, "at last"))
+        if events[Event.RETOKENIZE]:
+            last.append(RetokenizeJob(self._world, "at last"))
+        for job in last:
+            self._start(job)
+            if not self._until_quiet():
+                return False
+        self._world.replayed, self._world.retokenized = bool(events[Event.REPLAY]), bool(events[Event.RETOKENIZE])
+        return True
 
-    def _give(self, log: SourcePartition, to: int) -> None:
-        """The group moves a partition: the old owner hears of it early or late, the new one too."""
-        before = self._world.broker.owner.get(log)
-        self._world.broker.owner[log] = to
-        if before is not None:
-            self._tell(before, lambda one: one.revoked(log))
-        self._tell(to, lambda one: one.assigned(log))
+    # --- jobs
 
-    def _tell(self, number: int, word: Callable[[SimulatedCoordinator], None]) -> None:
-        """Who is dead hears nothing: it asks when it starts."""
-        one = self._coordinators[number]
-        if one.alive:
-            one.hear(self._rng.uniform(0.0, self._rng.choice((0.1, 2.0))), lambda: word(one))
+    def _plan_jobs(self) -> None:
+        plans: dict[Event, Callable[[int], None]] = {
+            Event.REPLAY: self._replay,
+            Event.RETOKENIZE: lambda number: self._start(RetokenizeJob(self._world, str(number))),
+            Event.CATCH_UP: lambda number: self._start(CatchUpJob(self._world, str(number))),
+            Event.BACKFILL: self._backfill,
+            Event.TAKEDOWN: self._take_down,
+            Event.COMPACTION: lambda number: self._start(Compaction(self._world, f"compaction {number}")),
+        }
+        for event, act in plans.items():
+            for number in range(self._world.faults.events[event]):
+                at_s = self._moment(event)
+                self._world.timeline.after(
+                    at_s, lambda event=event, act=act, number=number: self._begin(event, act, number)
+                )
 
-    def _rebalance(self) -> None:
-        if len(self._coordinators) > 1 and self._world.broker.owner:
-            log = self._rng.choice(sorted(self._world.broker.owner))
-            self._seen[Kind.REBALANCE] += 1
-            self._give(log, (self._world.broker.owner[log] + 1) % len(self._coordinators))
+    def _begin(self, event: Event, act: Callable[[int], None], number: int) -> None:
+        self._world.faults.seen[event] += 1
+        act(number)
 
-    def _blip(self) -> None:
-        if self._world.broker.owner:
-            log = self._rng.choice(sorted(self._world.broker.owner))
-            self._seen[Kind.BLIP] += 1
-            self._give(log, self._world.broker.owner[log])
+    def _moment(self, event: Event) -> float:
+        first_s = self._world.lineup.editions[-1].at_s if event is Event.RETOKENIZE else 1.0
+        return self._rng.uniform(min(first_s + 1.0, CALM_S - 3.0), CALM_S - 2.0)
 
-    def _put_to_sleep(self) -> None:
-        one = self._rng.choice(self._coordinators)
-        if not one.alive:
-            return
-        self._seen[Kind.ZOMBIE] += 1
-        one.sleep(self._rng.uniform(1.0, 15.0))
-        if len(self._coordinators) > 1:
-            for log in self._world.broker.owned_by(one.number):
-                self._give(log, 1 - one.number)
+    def _start(self, job: Job | Upkeep) -> None:
+        self._jobs.append(job)
+        job.start()
 
-    def _drain(self) -> None:
-        one = self._rng.choice(self._coordinators)
-        if one.alive:
-            self._seen[Kind.DRAIN] += 1
-            one.later(0.0, one.drain)
+    def _replay(self, number: int) -> None:
+        self._mend(0.6)
+        self._start(ReplayJob(self._world, str(number)))
 
-    def _vacuum(self) -> None:
-        one = self._rng.choice(self._coordinators)
-        if one.alive:
-            self._seen[Kind.VACUUM] += 1
-            one.later(0.0, one.vacuum)
+    def _mend(self, share: float) -> None:
+        """So much of what was wrong with media is mended."""
+        world = self._world
+        for uri in [uri for uri, media in world.broker.media.items() if media.flawed and self._rng.random() < share]:
+            world.producers.mend(uri)
 
-    def describe(self) -> str:
-        """What every coordinator waits for."""
-        return "; ".join(one.describe() for one in self._coordinators)
+    def _backfill(self, number: int) -> None:
+        world, log = self._world, SourcePartition(f"listing-{number}", 0)
+        listing = SimulatedLog(log, world.producers.log(log, world.now_s, world.now_s, self._rng.randint(2, 6)))
+        world.broker.logs[log] = listing
+        self._start(BackfillJob(world, listing))
+
+    def _take_down(self, number: int) -> None:
+        world = self._world
+        uris = sorted(world.broker.media)
+        predicates: Sequence[Predicate] = (
+            [Predicate(PredicateField.SUBJECT_KEY, self._rng.choice(SUBJECTS))]
+            if self._rng.random() < 0.4
+            else [Predicate(PredicateField.URI, uri) for uri in self._rng.sample(uris, min(len(uris), 3))]
+        )
+        if predicates:
+            self._start(Takedown(world, str(number), predicates))

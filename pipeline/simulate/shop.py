@@ -11,9 +11,10 @@ from operators.records import MediaReference, Origin
 from pipeline.flow.blame import Blame
 from pipeline.flow.calls import Action, CallFailure, Forget, Item, Pack, Prepare, Seal, Tokenize
 from pipeline.flow.core import LaneSettings
+from pipeline.flow.failures import FailureSettings
 from pipeline.flow.lane import Lane
 from pipeline.flow.prepare_stage import PREPARE
-from pipeline.records import Letter, Message, Sealed, Shard, SourcePartition
+from pipeline.records import Letter, Message, Sealed, Shard, SourcePartition, Wanted
 from pipeline.simulate.media import PRODUCTS, TOKEN_BYTES, WINDOW_BYTES, Bench, Media, raised
 from pipeline.simulate.packer import ShardRow, SimulatedPacker
 
@@ -33,6 +34,7 @@ SETTINGS = LaneSettings(
     most_ready=16,
     most_uncommitted=12,
     seal_age_s=5.0,
+    failures=FailureSettings(window_s=4.0, outage_most_s=60.0),
 )
 
 
@@ -73,21 +75,27 @@ class Shop:
         return name
 
     def admit(
-        self, offset: int, *media: Media | Item, log: SourcePartition = LOG, products: Sequence[str] = (ALPHA, BETA)
+        self,
+        offset: int,
+        *media: Media | Item,
+        log: SourcePartition = LOG,
+        products: Sequence[str] = (ALPHA, BETA),
+        place: str = "",
+        wanted: Wanted | None = None,
     ) -> list[str]:
-        """One message with an item a `media`; returns the uris of its references."""
+        """One message with an item a `media`, which lies below `place`; returns the uris of its references."""
         origin = Origin(log.source_id, log.partition, offset, 0)
         items: list[Item] = []
         uris: list[str] = []
         for number, one in enumerate(media):
             if isinstance(one, Media):
                 self._uris += 1
-                uris.append(f"m{self._uris}")
+                uris.append(f"{place}m{self._uris}")
                 self.media[uris[-1]] = one
                 items.append(MediaReference(uris[-1], replace(origin, item=number)))
             else:
                 items.append(one)
-        self.lane.admit(Message(origin, "t", b"k", b"v"), items, products, self.now_s)
+        self.lane.admit(Message(origin, "t", b"k", b"v"), items, products, self.now_s, wanted)
         return uris
 
     def act(self) -> list[Action]:

@@ -11,7 +11,12 @@ def test_things_happen_in_order_of_time_and_then_of_asking() -> None:
 
     timeline.after(2.0, lambda: note("c"))
     timeline.after(1.0, lambda: note("a"))
-    timeline.after(1.0, lambda: (note("b"), timeline.after(0.5, lambda: note("inner"))))
+
+    def b() -> None:
+        note("b")
+        timeline.after(0.5, lambda: note("inner"))
+
+    timeline.after(1.0, b)
     timeline.run(until_s=3.0)
     assert seen == [("a", 1.0), ("b", 1.0), ("inner", 1.5), ("c", 2.0)]
     assert timeline.now_s == 3.0
