@@ -256,7 +256,8 @@ class Assembler:
         expected = delivery.items if message is None else message.items
         held = () if message is None else message.parts
         if delivery.items != expected or item < 0 or (item not in held and len(held) >= expected):
-            raise InvariantError(f"item {item} of {delivery.items} in message {key}, which has {len(held)} of {expected}")
+            has = f"{len(held)} of {expected}"
+            raise InvariantError(f"item {item} of {delivery.items} in message {key}, which has {has}")
         if message is None:
             message = shelf.waiting[key] = _Message(delivery.items)
         return message

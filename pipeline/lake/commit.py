@@ -203,6 +203,9 @@ class Commit:
         for rewrite in self._proposal.rewrites:
             live = all(self._rules.replaceable(self._state, rewrite.product, path) for path in rewrite.removes)
             fresh = all(base_of(path) >= oldest for path in added_by(rewrite))
+            fresh &= rewrite.open_letters == sum(
+                self._state.open_count(rewrite.product, path) for path in rewrite.removes
+            )
             if live and fresh and taken.isdisjoint(rewrite.removes):
                 taken |= set(rewrite.removes)
                 yield rewrite

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from operators.records import VoidReason
 from pipeline.lake.paths import base_of
@@ -88,6 +88,8 @@ class Rewrite:
         outcomes: with the letters and empties that stay. Letters that were closed before stay closed.
         taken_down: items that had an outcome until now, and are void from now on.
         duplicates: likewise, since other items' rows are the same.
+        open_letters: messages with open letters in what is removed, when this was made: the commit holds it against the
+            state, since a replay may have closed one. Not part of the log.
     """
 
     product: str
@@ -96,6 +98,7 @@ class Rewrite:
     outcomes: tuple[OutcomeFile, ...] = ()
     taken_down: int = 0
     duplicates: int = 0
+    open_letters: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,11 @@ def open_ranges(letters: OpenLetters, name: str, span: Span, besides: Collection
     return merged(each for offsets in opened for each in bitmap_overlap(offsets, span.ranges))
 
 
+def open_count(letters: OpenLetters, name: str, path: str) -> int:
+    """How many messages have open letters in this file."""
+    return sum(len(files[path]) for (owner, _), files in letters.items() if owner == name and path in files)
+
+
 def open_in(letters: OpenLetters, name: str, path: str, span: Span) -> None:
     """The letters of these messages are open, in this file."""
     if offsets := bitmap_of(span.ranges):

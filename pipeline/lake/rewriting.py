@@ -179,7 +179,8 @@ def _without_outcomes(lake: Lake, file: OutcomeFile) -> Rewrite:
     # A letter that a replay has closed has another outcome since: it goes, but nothing becomes void by that.
     void = {letter.origin for letter in letters if lake.state.has_open_letter(file.product, file.path, letter.origin)}
     void |= {empty.origin for empty in empties}
-    return Rewrite(file.product, (file.path,), outcomes=new, taken_down=len(gone & void))
+    opened = lake.state.open_count(file.product, file.path)
+    return Rewrite(file.product, (file.path,), outcomes=new, taken_down=len(gone & void), open_letters=opened)
 
 
 def _rewrite(lake: Lake, group: Sequence[Shard], made: Rewritten, local: Path) -> Rewrite:

@@ -12,7 +12,7 @@ from operators.records import Origin, VoidReason
 from pipeline.flow.coverage import Coverage, bitmap_overlap
 from pipeline.flow.ranges import Ranges, difference, merged
 from pipeline.lake.delta import Delta, Opening, OutcomeFile, ProductSpan, Rewrite
-from pipeline.lake.open_letters import OpenLetters, close_in_all, forget_file, open_in, open_ranges
+from pipeline.lake.open_letters import OpenLetters, close_in_all, forget_file, open_count, open_in, open_ranges
 from pipeline.records import Predicate, Product, Shard, SourcePartition, Span
 
 Key = tuple[str, SourcePartition]
@@ -196,6 +196,10 @@ class LakeState:
         log = SourcePartition(origin.source_id, origin.partition)
         return origin.offset in self.letters.get((self.products[product].product.name, log), {}).get(path, ())
 
+    def open_count(self, product: str, path: str) -> int:
+        """How many messages have open letters in this file of a product (key)."""
+        return open_count(self.letters, self.products[product].product.name, path) if product in self.products else 0
+
     # --- files
 
     def is_live(self, product: str, path: str) -> bool:
@@ -252,13 +256,10 @@ class LakeState:
         for each in delta.remade:
             self._remake(each, delta)
         for void in delta.voids:
-            self._count_voids(void.product, void.reason, void.items, delta)
-        for skip in delta.skips:
-            self._count_voids(skip.product, skip.reason, skip.span.count, delta)
-
-    def _count_voids(self, product: str, reason: VoidReason, items: int, delta: Delta) -> None:
-        self._check_open(product, delta)
-        self.counters[product].count(reason, items)
+            self._check_open(void.product, delta)
+            self.counters[void.product].count(void.reason, void.items)
+        for skip in delta.skips:  # open: `_cover` has looked
+            self.counters[skip.product].count(skip.reason, skip.span.count)
 
     def _check_base(self, delta: Delta) -> None:
         if delta.base != delta.oldest_base:
@@ -360,9 +361,8 @@ class LakeState:
             for span in file.open:
                 still = bitmap_overlap(opened.get(span.log, BitMap64()), span.ranges)
                 open_in(self.letters, name, file.path, Span(span.log, still))
-        gone = {VoidReason.TAKEN_DOWN: rewrite.taken_down, VoidReason.DUPLICATE: rewrite.duplicates}
-        for reason, items in gone.items():
-            self.counters[product].count(reason, items)
+        self.counters[product].count(VoidReason.TAKEN_DOWN, rewrite.taken_down)
+        self.counters[product].count(VoidReason.DUPLICATE, rewrite.duplicates)
 
     def _remove(self, product: str, path: str) -> None:
         counters, shard = self.counters[product], self.shards[product].pop(path, None)

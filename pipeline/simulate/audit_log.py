@@ -146,7 +146,8 @@ class LakeFacts:
         name = self._names[file["product"]]
         letters = [
             letter
-            for letter in self._store.outcomes.get(file["path"], ((), ()))[0]
+            # What was replaced later may be gone by now, but its letters were open until then.
+            for letter in (self._store.deleted | self._store.outcomes).get(file["path"], ((), ()))[0]
             if (only is None or letter.origin in only)
             and any(_within(letter.origin, message) for span in file["open"] for message in messages_of(span))
         ]

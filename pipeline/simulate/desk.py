@@ -291,11 +291,13 @@ class Desk:
             floor = self.state.min_base
         self.publish_live()
         named = store.named_since(floor)
+        before = dict(store.outcomes)
         for files in (store.shards, store.outcomes):
             for path in [path for path in files if path not in named]:
                 too_old = store.timeline.now_s - store.born_s.get(path, 0.0) > OLD_S
                 if too_old if mistake is Mistake.VACUUM_BY_CLOCK else base_of(path) < floor:
                     del files[path]
+        store.deleted |= {path: file for path, file in before.items() if path not in store.outcomes}
         store.land_hint()
 
 

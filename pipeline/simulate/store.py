@@ -32,6 +32,7 @@ class SimulatedStore:
     Attributes:
         plain_put: a planted mistake: creating overwrites.
         archive: log versions that were deleted, which nobody but the audit can read.
+        deleted: outcomes files that vacuum took, which nobody but the audit can read.
         born_s: when each shard was made.
         live: by product, the version and the files of its live list.
     """
@@ -47,6 +48,7 @@ class SimulatedStore:
     shards: dict[str, tuple[ShardRow, ...]] = field(default_factory=dict[str, tuple[ShardRow, ...]])
     born_s: dict[str, float] = field(default_factory=dict[str, float])
     outcomes: dict[str, Outcomes] = field(default_factory=dict[str, Outcomes])
+    deleted: dict[str, Outcomes] = field(default_factory=dict[str, Outcomes])
     live: dict[str, tuple[int, tuple[str, ...]]] = field(default_factory=dict[str, tuple[int, tuple[str, ...]]])
     _late: dict[str, list[bytes]] = field(default_factory=dict[str, list[bytes]])
     _late_hints: list[int] = field(default_factory=list[int])

@@ -146,7 +146,8 @@ class Takedown(Upkeep):
             new = (outcome_file(file.product, path, *kept),)
         void = {letter.origin for letter in letters if state.has_open_letter(file.product, file.path, letter.origin)}
         void |= {empty.origin for empty in empties}
-        rewrite = Rewrite(file.product, (file.path,), outcomes=new, taken_down=len(gone & void))
+        opened = state.open_count(file.product, file.path)
+        rewrite = Rewrite(file.product, (file.path,), outcomes=new, taken_down=len(gone & void), open_letters=opened)
         yield from self._commit_rewrites(rewrite)
 
 

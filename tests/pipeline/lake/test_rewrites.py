@@ -91,10 +91,22 @@ def test_rewritten_letters_stay_open_unless_they_were_closed_before() -> None:
     world.commit(state, Proposal((replayed,)))
     (path,) = state.outcomes
     new = outcome_file(KEY, outcomes_path(3, "new"), [letter(0), letter(2)], [])
-    world.commit(state, Proposal(rewrites=(Rewrite(KEY, (path,), outcomes=(new,), taken_down=1),)))
+    rewrite = Rewrite(KEY, (path,), outcomes=(new,), taken_down=1, open_letters=2)
+    world.commit(state, Proposal(rewrites=(rewrite,)))
     assert state.open_letters("image-rq", span(0, 1, 2)) == ((2, 3),)
     assert list(state.outcomes) == [new.path]
     assert state.counters[KEY].letters == 2
+
+
+def test_a_rewrite_of_letters_of_which_one_was_closed_meanwhile_is_stale() -> None:
+    world = World()
+    state = opened(world)
+    world.commit(state, Proposal((Sealed(KEY, covers=(span(0, 1),), letters=(letter(0), letter(1))),)))
+    (path,) = state.outcomes
+    down = Rewrite(KEY, (path,), taken_down=2, open_letters=state.open_count(KEY, path))
+    world.commit(state, Proposal((Sealed(KEY, (world.shard(2, (0,)),), (span(0),), kind=SealKind.REPLAY),)))
+    assert world.commit(state, Proposal(rewrites=(down,))).stale_rewrites == (down,)
+    assert state.counters[KEY].voids == {}
 
 
 @pytest.mark.parametrize(
