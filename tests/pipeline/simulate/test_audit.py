@@ -19,9 +19,11 @@ FITS: dict[str, Callable[[World], bool]] = {
     "live lists": lambda world: bool(world.store.live),
     "remade": lambda world: world.retokenized and any(version.get("remade") for version in versions(world)),
     # A takedown or a successor would change what a closing is about.
-    "closings": lambda world: any(v.get("closings") and v.get("shards") for v in versions(world))
-    and not replaced(world)
-    and len(world.lineup.names) == len(set(world.lineup.names.values())),
+    "closings": lambda world: (
+        any(v.get("closings") and v.get("shards") for v in versions(world))
+        and not replaced(world)
+        and len(world.lineup.names) == len(set(world.lineup.names.values()))
+    ),
     "skips": lambda world: any(version.get("skips") for version in versions(world)),
 }
 
