@@ -22,7 +22,7 @@ run: | $(if $(wildcard $(DEV)),$(DEV),$(DEMO))  ## Tokenize the photographs that
 test: $(DEV)  ## All tests but `soak`; ARGS='-k lake' passes arguments to pytest.
 	$(BIN)/pytest $(ARGS)
 
-soak: $(DEV)  ## Rebalances and chaos on real Kafka, S3 and Ray: some minutes.
+soak: $(DEV)  ## Crashes, rebalances and chaos on real Kafka, S3 and Ray, simulated fleets: ten minutes.
 	$(BIN)/pytest -m soak $(ARGS)
 
 lint: $(DEV)  ## Style, types, layers, Dockerfile, compose file, lock.

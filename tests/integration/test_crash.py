@@ -109,7 +109,7 @@ def pid_of(status: Mapping[str, Any], prefix: str) -> int:
     return next(pid for name, pid in status["pids"].items() if name.startswith(prefix))
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(600)
 def test_kill_9_of_coordinator_tokenizer_and_packer_loses_and_repeats_nothing(
     kafka_bootstrap: str, s3_service: Any, media_bucket: str, tmp_path: Path

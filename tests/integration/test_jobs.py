@@ -58,7 +58,7 @@ def rows(lake: Path, product: str) -> int:
     return sum(each["rows"] for each in products if each["name"] == product)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(600)
 def test_replayed_letters_and_what_a_joined_product_catches_up_with_are_there_once(
     kafka_bootstrap: str, tmp_path: Path

@@ -294,6 +294,7 @@ def commit_patiently(lake: Lake, proposal: Proposal) -> None:
 
 
 @pytest.mark.services
+@pytest.mark.soak
 class TestS3(StoreFaults):
     @pytest.fixture
     def place(self, proxy: FaultProxy, s3_service: Any) -> Target:
@@ -308,6 +309,7 @@ class TestS3(StoreFaults):
 
 
 @pytest.mark.services
+@pytest.mark.soak
 class TestGoogle(StoreFaults):
     turns = 4
 
@@ -323,6 +325,7 @@ class TestGoogle(StoreFaults):
 
 
 @pytest.mark.services
+@pytest.mark.soak
 class TestAzure(StoreFaults):
     large_bytes = (66 << 20) + 4711
 

@@ -17,7 +17,7 @@ from pipeline.runtime.coordinator import EndReason
 from pipeline.source.embedded import EmbeddedBroker
 from tests.pipeline.runtime.running import HERE, Ended, lanes, reference, run, send
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.soak]
 
 MOST_SECONDS = 100
 TWO = {"old": {"tokenizer": f"{HERE}:Letters"}, "kept": {"tokenizer": f"{HERE}:Letters"}}

@@ -19,7 +19,7 @@ def run(scenario: Scenario, seed: int = 0) -> tuple[History, Figures]:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in SCENARIOS]
+    "name", [pytest.param(name, marks=pytest.mark.soak) if name in LARGE else name for name in SCENARIOS]
 )
 def test_every_scenario_keeps_its_promise(name: str) -> None:
     _, figures = run(SCENARIOS[name])
