@@ -14,6 +14,7 @@ What is owed, by product name and log, from the offset on at which its first rea
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -71,7 +72,10 @@ class _Auditor:
         self._countable = True
         self.audit.wrong += facts.wrong
         self.audit.lost += facts.missing
-        for (name, log), begin in world.promised.items():
+        # Where a `from` was committed and its author died before reading, nothing is owed; a catch-up may have been.
+        unread = {(name, SourcePartition(source, partition)): sys.maxsize for name, source, partition in facts.begun}
+        self._begins = unread | world.promised
+        for (name, log), begin in self._begins.items():
             self._audit_log(name, world.broker.logs[log], begin)
         self._audit_strangers()
         self._audit_voids()
@@ -202,7 +206,7 @@ class _Auditor:
         """What is covered and was never there: of no log that was read, beyond its end; what was made anew twice."""
         for name, source_id, partition, offset in self._facts.covered:
             log = SourcePartition(source_id, partition)
-            if (name, log) not in self._world.promised:
+            if (name, log) not in self._begins:
                 self.audit.wrong.append(f"{name} covers {source_id}/{partition}@{offset}, which nobody read")
             elif offset >= self._end(self._world.broker.logs[log]):
                 self.audit.wrong.append(f"{name} covers {source_id}/{partition}@{offset}, beyond the log's end")

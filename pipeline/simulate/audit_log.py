@@ -67,6 +67,7 @@ class LakeFacts:
         replayed: items in a product's key of which a commit closed a letter.
         voids: by (product name, reason).
         opened: by product name, the keys in the order of their openings.
+        begun: logs in a product's name that have a `from`.
         items: by item in a product's key, what live files have.
         wrong: what no log may say.
     """
@@ -81,6 +82,7 @@ class LakeFacts:
         self.replayed = set[ItemKey]()
         self.voids = Counter[tuple[str, str]]()
         self.opened: dict[str, list[str]] = {}
+        self.begun = set[tuple[str, str, int]]()
         self.predicates: dict[tuple[str, str], int] = {}
         self.items: dict[ItemKey, Found] = {}
         self.wrong: list[str] = []
@@ -106,6 +108,8 @@ class LakeFacts:
             product = opening["product"]
             key = f"{product['name']}-{product['fingerprint'][:8]}"
             self.opened.setdefault(product["name"], []).append(key)
+        for start in version.get("starts", ()):
+            self.begun.add((self._names[start["product"]], start["source"], start["partition"]))
         for predicate in version.get("predicates", ()):
             self.predicates.setdefault((predicate["field"], predicate["value"]), version["version"])
         for rewrite in version.get("rewrites", ()):
