@@ -234,7 +234,12 @@ def test_the_first_reader_of_a_topic_begins_all_its_partitions(bench: Any, make_
     bench.drain(first)
     new = make_lake(new=True)
     second = bench.source(new, topic, group="first")
-    bench.until(second, lambda _: bool(first.poll(1, 0.01)) and bool(second.lag()))
+
+    def shared(_: list[Event]) -> bool:
+        first.poll(1, 0.01)  # it has to hear that it gives some away
+        return bool(second.lag())
+
+    bench.until(second, shared)
     assert len(second.lag()) < 4
     assert {len(asked) for asked in new.calls} == {4}
 
