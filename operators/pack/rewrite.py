@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -107,22 +107,62 @@ def has_match(source: Path, values: Values) -> bool:
     return any(bool(matching_rows(batch, values).any()) for batch in shard_batches(source))
 
 
-def sample_ids(source: Path) -> npt.NDArray[np.void]:
-    """The `sample_id` of each row, as 16 bytes `[rows]`.
+@dataclass(frozen=True, slots=True)
+class SampleRows:
+    """What tells the rows of one or several shards apart, in their order.
+
+    Attributes:
+        ids: `[rows, 2]`, the halves of `sample_id`.
+        sources: the `source_id`s.
+        origins: `[rows, 4]`, each row's place in `sources`, partition, offset, item.
+    """
+
+    ids: npt.NDArray[np.uint64]
+    sources: tuple[str, ...]
+    origins: npt.NDArray[np.int64]
+
+
+def sample_rows(source: Path) -> SampleRows:
+    """Of one shard.
 
     Raises:
-        ShardCorruptError: it is no IPC file, or an id is not 32 hex digits.
+        ShardCorruptError: it is no IPC file, or a `sample_id` is not 32 hex digits.
     """
-    texts = [
-        text for batch in shard_batches(source) for text in cast("list[Any]", batch.column("sample_id").to_pylist())
-    ]
+    texts, sources, origins = list[str](), dict[str, int](), list[npt.NDArray[np.int64]]()
+    for batch in shard_batches(source):
+        texts += cast("list[str]", batch.column("sample_id").to_pylist())
+        names = cast("list[str]", batch.column("source_id").to_pylist())
+        ranks = np.asarray([sources.setdefault(name, len(sources)) for name in names], np.int64)
+        numbers = [batch.column(name).to_numpy() for name in ("partition", "offset", "item")]
+        origins.append(np.column_stack([ranks, *numbers]).astype(np.int64))
     try:
         data = bytes.fromhex("".join(texts))
     except (TypeError, ValueError) as error:
         raise ShardCorruptError(f"{source.name}: a sample_id is no hex: {error}") from error
     if len(data) != 16 * len(texts):
         raise ShardCorruptError(f"{source.name}: a sample_id has not 32 hex digits")
-    return np.frombuffer(data, np.dtype("V16"))
+    ids = np.frombuffer(data, ">u8").reshape(-1, 2).astype(np.uint64)
+    return SampleRows(ids, tuple(sources), np.concatenate(origins) if origins else np.empty((0, 4), np.int64))
+
+
+def repeated_rows(parts: Sequence[SampleRows]) -> list[npt.NDArray[np.bool_]]:
+    """By part, which rows `[rows]` are of a sample of which there is a row of a lesser origin.
+
+    By origin and not by where rows lie: whoever decides, whenever and however shards have been rewritten meanwhile,
+    the row of the least origin is never one that goes.
+    """
+    if not parts:
+        return []
+    names = {name: rank for rank, name in enumerate(sorted({name for part in parts for name in part.sources}))}
+    origins = [part.origins.copy() for part in parts]
+    for part, mine in zip(parts, origins, strict=True):
+        mine[:, 0] = np.asarray([names[name] for name in part.sources], np.int64)[mine[:, 0]] if len(mine) else 0
+    ids, places = np.concatenate([part.ids for part in parts]), np.concatenate(origins)
+    order = np.lexsort((*places.T[::-1], ids[:, 1], ids[:, 0]))
+    ordered = ids[order]
+    repeated = np.zeros(len(ids), np.bool_)
+    repeated[order[1:]] = (ordered[1:] == ordered[:-1]).all(axis=1)
+    return np.split(repeated, np.cumsum([len(part.ids) for part in parts])[:-1])
 
 
 def shard_batches(source: Path) -> Iterator[pa.RecordBatch]:

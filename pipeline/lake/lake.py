@@ -99,6 +99,7 @@ class Lake:
         self._checkpointed = max(checkpoints(store), default=0)
         self._ahead = ReadAhead()
         self._shared = False
+        self._doubtful = False
 
     @staticmethod
     def open(uri: str, options: Mapping[str, object] | None = None, *, read_only: bool = False) -> Lake:
@@ -154,16 +155,23 @@ class Lake:
                 known; proposing the same again is safe.
         """
         self._writable()
+        if self._doubtful:
+            self._reload()
         try:
             done = self._run_beside_vacuum(proposal)
         except (TransientError, InvariantError):
             # The state may be half way through a fold, or behind what the store did: begin from the files again.
-            self._state = load_state(self.store)
+            self._doubtful = True
+            self._reload()
             raise
         if done.delta is not None or any(part.reason is Reason.BASE_TOO_OLD for part in done.parts):
             # A hint that lands late goes over a newer one: packers would name their files too old for ever.
             self._after_commit()
         return done
+
+    def _reload(self) -> None:
+        self._state = load_state(self.store)
+        self._doubtful = False
 
     def _run_beside_vacuum(self, proposal: Proposal) -> Committed:
         try:

@@ -15,13 +15,22 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from operators.pack.rewrite import Rewritten, Values, has_match, merge_shards, sample_ids
+from operators.pack.rewrite import (
+    Rewritten,
+    SampleRows,
+    Values,
+    has_match,
+    merge_shards,
+    repeated_rows,
+    sample_rows,
+)
 from operators.pack.shard import NothingLeft
 from pipeline.lake.delta import OutcomeFile, Rewrite
 from pipeline.lake.lake import Lake
 from pipeline.lake.outcomes import read_outcomes
 from pipeline.lake.paths import base_of, shard_dt
 from pipeline.lake.proposal import Proposal
+from pipeline.lake.store import NoSuchFileError
 from pipeline.lake.takedown import taken_down_outcomes
 from pipeline.records import Predicate, Shard
 
@@ -66,13 +75,23 @@ def compact(lake: Lake, product: str, target_bytes: int, repeats: Repeats, told:
     """
     tally = Tally()
     for group in groups(tuple(lake.state.shards[product].values()), target_bytes, repeats):
-        with tempfile.TemporaryDirectory(prefix="mediatok-compact-") as folder:
-            paths = [_fetched(lake, shard, Path(folder) / f"{number}") for number, shard in enumerate(group)]
-            masks = [repeats.get(shard.path) for shard in group]
-            made = merge_shards(paths, Path(folder) / "merged", _values(lake), masks)
-            _commit(lake, (_rewrite(lake, group, made, Path(folder) / "merged"),), tally)
+        try:
+            _merge(lake, group, repeats, tally)
+        except NoSuchFileError:
+            # Somebody replaced it, and vacuum was faster than this.
+            if all(lake.refresh().is_live(shard.product, shard.path) for shard in group):
+                raise
+            tally.stale += 1
         told(tally)
     return tally
+
+
+def _merge(lake: Lake, group: Sequence[Shard], repeats: Repeats, tally: Tally) -> None:
+    with tempfile.TemporaryDirectory(prefix="mediatok-compact-") as folder:
+        paths = [_fetched(lake, shard, Path(folder) / f"{number}") for number, shard in enumerate(group)]
+        masks = [repeats.get(shard.path) for shard in group]
+        made = merge_shards(paths, Path(folder) / "merged", _values(lake), masks)
+        _commit(lake, (_rewrite(lake, group, made, Path(folder) / "merged"),), tally)
 
 
 def groups(shards: Sequence[Shard], target_bytes: int, repeats: Repeats) -> Iterator[tuple[Shard, ...]]:
@@ -89,23 +108,19 @@ def groups(shards: Sequence[Shard], target_bytes: int, repeats: Repeats) -> Iter
 
 
 def find_repeats(lake: Lake, product: str) -> Repeats:
-    """Rows whose `sample_id` an earlier row has, in commit order. Reads every live shard; takes 40 bytes a row.
+    """Rows of a product (key) whose `sample_id` a row of a lesser origin has: so whoever looks for them finds the same.
+
+    Reads every live shard; takes some 100 bytes of memory a row.
 
     Raises:
         ShardCorruptError: a shard is not what was written.
     """
-    shards, ids = list(lake.state.shards[product].values()), list[npt.NDArray[np.void]]()
+    shards, rows = list(lake.state.shards[product].values()), list[SampleRows]()
     for shard in shards:
         with tempfile.TemporaryDirectory(prefix="mediatok-ids-") as folder:
-            ids.append(sample_ids(_fetched(lake, shard, Path(folder) / "shard")))
-    if not ids:
-        return {}
-    whole = np.concatenate(ids)
-    repeated = np.ones(len(whole), np.bool_)
-    repeated[np.unique(whole, return_index=True)[1]] = False
-    ends = np.cumsum([len(each) for each in ids])
-    masks = {shard.path: mask for shard, mask in zip(shards, np.split(repeated, ends[:-1]), strict=True)}
-    return {path: mask for path, mask in masks.items() if mask.any()}
+            rows.append(sample_rows(_fetched(lake, shard, Path(folder) / "shard")))
+    masks = zip(shards, repeated_rows(rows), strict=True)
+    return {shard.path: mask for shard, mask in masks if mask.any()}
 
 
 def take_down(lake: Lake, predicates: Sequence[Predicate], told: Told) -> Tally:
@@ -122,9 +137,16 @@ def take_down(lake: Lake, predicates: Sequence[Predicate], told: Told) -> Tally:
     newest = max(lake.state.predicates[predicate] for predicate in predicates)
     clean = set[str]()
     while older := _older(lake, newest, clean):
-        for matching in _matching(lake, older, clean):
-            _commit(lake, matching, tally)
-            told(tally)
+        try:
+            for matching in _matching(lake, older, clean):
+                _commit(lake, matching, tally)
+                told(tally)
+        except NoSuchFileError:
+            # Somebody replaced it, and vacuum was faster than this: what is live now is looked at anew.
+            before = _older(lake, newest, clean)
+            lake.refresh()
+            if _older(lake, newest, clean) == before:
+                raise
     return tally
 
 

@@ -10,10 +10,12 @@ import pytest
 
 from operators.errors import ConfigError, InvariantError, StoreUnavailableError
 from pipeline.lake.checkpoint import checkpoint_bytes, read_checkpoint
+from pipeline.lake.codec import delta_bytes
+from pipeline.lake.delta import Delta, ProductSpan
 from pipeline.lake.history import checkpoints, load_state, read_log, write_hint
 from pipeline.lake.lake import Lake
 from pipeline.lake.open_store import open_store
-from pipeline.lake.paths import version_path
+from pipeline.lake.paths import base_of, version_path
 from pipeline.lake.proposal import Proposal, Reason, Verdict
 from pipeline.lake.reader import live_files, read_table
 from pipeline.lake.state import LakeState, fold
@@ -135,6 +137,28 @@ def test_a_store_that_swallows_every_put_is_given_up_on(
     with pytest.raises(StoreUnavailableError, match="version 6"):
         deaf.commit(Proposal((sealed(golden, deaf, 30),)))
     assert deaf.state.version == 5
+
+
+def test_a_state_that_is_half_folded_is_not_gone_on_with_though_reading_it_anew_fails_too(
+    lake: Lake, golden: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = golden.SECOND.key
+    live = next(iter(lake.state.shards[second].values()))
+    covers = (ProductSpan(second, golden.span(golden.LOG, 30)),)
+    bad = Delta(6, base_of(live.path), "bad", "w", 0, covers=covers, shards=(live,))
+    lake.store.write(version_path(6), delta_bytes(bad))
+    mine = sealed(golden, lake, 30)
+
+    def down(_: object) -> LakeState:
+        raise StoreUnavailableError("503")
+
+    with monkeypatch.context() as trouble:
+        trouble.setattr("pipeline.lake.lake.load_state", down)
+        with pytest.raises(StoreUnavailableError):
+            lake.commit(Proposal((mine,)))
+    lake.store.delete(version_path(6))
+    assert lake.commit(Proposal((mine,))).parts[0].verdict is Verdict.ADMITTED
+    assert verify(lake.store).ok
 
 
 def test_reading_a_lake_that_is_not_there_says_so(tmp_path: Path) -> None:

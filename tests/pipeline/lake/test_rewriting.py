@@ -20,6 +20,8 @@ from pipeline.lake.open_store import open_store
 from pipeline.lake.proposal import Proposal
 from pipeline.lake.reader import read_table
 from pipeline.lake.rewriting import Tally, compact, find_repeats, groups, take_down
+from pipeline.lake.store import NoSuchFileError
+from pipeline.lake.vacuum import delete, plan_vacuum, set_floor
 from pipeline.lake.verify import verify
 from pipeline.records import Predicate, PredicateField, Sealed, Shard
 
@@ -137,6 +139,64 @@ def test_one_row_a_sample_is_kept_the_first(golden: ModuleType, lake: Lake) -> N
     assert lake.state.counters[second].voids[VoidReason.DUPLICATE] == 1
     assert verify(lake.store).findings == []
     assert find_repeats(lake, second) == {}
+
+
+def test_two_who_drop_repeats_at_once_leave_one_row_though_a_shard_moved_in_between(
+    golden: ModuleType, lake: Lake
+) -> None:
+    second, uri = golden.SECOND.key, "mem://golden-topic/20.png"
+    bring_twice(golden, lake)
+    late = Lake(lake.store)
+    planned = find_repeats(late, second)
+    # What is rewritten comes to stand last: the row that was first in the order of commits is not any more.
+    take_down(lake, [Predicate(PredicateField.URI, "mem://golden-topic/22.png")], told)
+    assert uris(lake, second).index(uri) != len(uris(lake, second)) - 1
+    compact(lake, second, 1, find_repeats(lake, second), told)
+    compact(late, second, 1, planned, told)
+    assert uris(lake, second).count(uri) == 1
+    assert verify(lake.store).findings == []
+
+
+def overtaken(lake: Lake, monkeypatch: pytest.MonkeyPatch, product: str) -> None:
+    """The first download finds that somebody has merged all shards of a product, and vacuumed what they were."""
+    download = lake.store.download
+
+    def late(path: str, target: Path) -> None:
+        monkeypatch.setattr(lake.store, "download", download)
+        other = Lake(open_store(lake.uri))
+        compact(other, product, TARGET_BYTES, {}, told)
+        set_floor(other, other.state.version)
+        delete(other.store, plan_vacuum(other.store, other.state.min_base), lambda _: None, sleep=lambda _: None)
+        download(path, target)
+
+    monkeypatch.setattr(lake.store, "download", late)
+
+
+def test_a_takedown_goes_on_where_vacuum_took_what_another_had_replaced(
+    golden: ModuleType, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overtaken(lake, monkeypatch, golden.FIRST.key)
+    gone = "mem://golden-topic/11.png"
+    take_down(lake, [Predicate(PredicateField.URI, gone)], told)
+    assert not files_with(lake, gone)
+    assert verify(lake.store).findings == []
+
+
+def test_a_compaction_leaves_what_another_had_replaced_and_vacuum_took(
+    golden: ModuleType, lake: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overtaken(lake, monkeypatch, golden.FIRST.key)
+    tally = compact(lake, golden.FIRST.key, TARGET_BYTES, {}, lambda _: None)
+    assert (tally.stale, tally.replaced) == (1, 0)
+    assert verify(lake.store).findings == []
+
+
+def test_a_live_shard_that_is_not_there_is_an_error_and_no_endless_search(golden: ModuleType, lake: Lake) -> None:
+    lake.store.delete(next(iter(lake.state.shards[golden.FIRST.key])))
+    with pytest.raises(NoSuchFileError):
+        take_down(lake, [Predicate(PredicateField.URI, "mem://golden-topic/11.png")], told)
+    with pytest.raises(NoSuchFileError):
+        compact(lake, golden.FIRST.key, TARGET_BYTES, {}, told)
 
 
 def shard(number: int, size_bytes: int, dt: int) -> Shard:
