@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
+
+import stamina
 
 from operators.errors import StopError, StoreUnavailableError
 
@@ -112,9 +113,10 @@ def conditional_put_works(store: LakeStore, unique: str) -> bool:
 
 
 def _clear_answer(store: LakeStore, path: str, data: bytes) -> CreateAnswer:
-    for attempt in range(PROBE_ATTEMPTS):
-        time.sleep(0.1 * (2**attempt - 1))
-        answer = store.create(path, data)
-        if answer is not CreateAnswer.UNCLEAR:
+    for attempt in stamina.retry_context(on=StoreUnavailableError, attempts=PROBE_ATTEMPTS):
+        with attempt:
+            answer = store.create(path, data)
+            if answer is CreateAnswer.UNCLEAR:
+                raise StoreUnavailableError(f"{store.uri}: no clear answer to {PROBE_ATTEMPTS} tries to create {path}")
             return answer
-    raise StoreUnavailableError(f"{store.uri}: no clear answer to {PROBE_ATTEMPTS} tries to create {path}")
+    raise AssertionError("a retry context ends with a result or an error")
