@@ -3,6 +3,7 @@
 MediatokError
 ├── TransientError                   RETRY   back off with jitter, then try again
 │   ├── StoreUnavailableError                store.unavailable
+│   ├── ContentChangedError                  content.changed     since the item's first segment
 │   ├── SourceUnavailableError               source.unavailable
 │   ├── MemoryPressureError                  worker.memory       the actor left before the system killed it
 │   └── SpoolFullError                       spool.full          the packer's spool has no room left; sealing makes some
@@ -86,6 +87,13 @@ class StoreUnavailableError(TransientError):
 
     code = "store.unavailable"
     advice = "look at the store and the network; work goes on where it was when they are back"
+
+
+class ContentChangedError(TransientError):
+    """An object is no longer what an item's first segment was cut from; the item begins anew."""
+
+    code = "content.changed"
+    advice = "nothing, if it rests now: the item is read again from its start; else name its version in the message"
 
 
 class SourceUnavailableError(TransientError):

@@ -1,13 +1,19 @@
 """Sound: a file -> PCM in the forms that tokenizers want, segment by segment.
 
 A segment holds the windows that begin within its `SEGMENT_S` seconds. Between two calls the file stays open, with the
-states of its decoder and resampler, so that segments are, bit for bit, what the whole would have been. Another process,
-or this one after it forgot, gets to the same place by decoding from the start: codecs that predict, or that fill in
-noise, give other samples after a seek.
+states of its decoder and resampler, so that segments are, bit for bit, what their range as a whole would have been.
+Another process, or this one after it forgot, gets to the same place by decoding from the range's start: codecs that
+predict, or that fill in noise, give other samples after a seek.
+
+A recording that is much longer than `RANGE_S` is split into ranges of that length, which several workers may take, and
+of which a worker that dies takes one with it, not the hours before. Where they are cut depends on the recording alone,
+and each begins with a seek and two seconds that are decoded and thrown away: sample for sample the whole where a codec
+does not make up noise. Only containers that find a time for sure are split (`_SEEKABLE`; of Ogg, streams are chained).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -25,6 +31,8 @@ from operators.forms import PcmForm
 from operators.records import ContentFacts
 
 SEGMENT_S = 60
+RANGE_S = 600
+_SEEKABLE = frozenset({"wav", "w64", "flac", "mp3", "mov", "matroska"})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,27 +54,42 @@ class DecodedAudio:
     ended: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """Segments [first, stop) of a recording; `stop` None: to its end, for headers may be wrong about that."""
+
+    first: int = 0
+    stop: int | None = None
+
+    def cursor(self, segment: int) -> Cursor:
+        """To go on with this segment of it."""
+        return {"segment": segment, "first": self.first, "stop": self.stop}
+
+
 class _Recording:
-    """A file that is open, between two segments.
+    """A file that is open, between two segments of a range.
 
     Attributes:
         segment: the next one.
     """
 
-    def __init__(self, path: Path, forms: tuple[PcmForm, ...], limits: AvLimits, on_damage: OnDamage) -> None:
+    def __init__(
+        self, path: Path, forms: tuple[PcmForm, ...], part: _Range, limits: AvLimits, on_damage: OnDamage
+    ) -> None:
         self.early = cut_short(path, on_damage)
         self.track = track = SoundTrack(path, limits, on_damage)
         try:
-            begin_s = track.place(track.first_s, 0)
-            self.cutters = {form: PcmCutter(form, track.rate_hz, track.layout, begin_s, 0) for form in forms}
+            from_s = part.first * SEGMENT_S
+            begin_s = track.place(track.first_s, from_s)
+            self.cutters = {form: PcmCutter(form, track.rate_hz, track.layout, begin_s, from_s) for form in forms}
         except BaseException:
             track.close()
             raise
         self.blocks: Iterator[Samples] = track.blocks()
-        self.samples = 0
+        self.samples = begin_s * track.rate_hz
         self.promised = promised_samples(path)
         self.on_damage = on_damage
-        self.segment = 0
+        self.segment = part.first
         self.ended = False
 
     def close(self) -> None:
@@ -131,11 +154,14 @@ class AudioDecoder:
         Raises:
             MediaError: no container, no audio stream, no samples, over a limit, truncated, or not to be decoded.
         """
-        number = 0 if cursor is None else int(cursor["segment"])
-        recording = self._kept.take(facts, str(number))
+        part, number = (_Range(), 0) if cursor is None else (_Range(cursor["first"], cursor["stop"]), cursor["segment"])
+        recording = self._kept.take(facts, _place(part, number)) if cursor is not None else None
+        forks: tuple[Cursor, ...] = ()
         try:
             if recording is None:
-                recording = _Recording(content, self._forms, self._limits, self._on_damage)
+                recording = _Recording(content, self._forms, part, self._limits, self._on_damage)
+                if cursor is None:
+                    part, forks = self._split(recording.track)
                 while recording.segment < number:
                     recording.next()
             decoded = recording.next()
@@ -143,11 +169,37 @@ class AudioDecoder:
             if recording is not None:
                 recording.close()
             raise
-        if decoded.ended:
+        if decoded.ended or recording.segment == part.stop:
             recording.close()
-            return Segment(decoded)
-        self._kept.keep(facts, str(recording.segment), recording)
-        return Segment(decoded, {"segment": recording.segment})
+            return Segment(decoded, None, forks)
+        self._kept.keep(facts, _place(part, recording.segment), recording)
+        return Segment(decoded, part.cursor(recording.segment), forks)
+
+    def forget(self, facts: ContentFacts, cursor: Cursor) -> None:
+        """Nobody will go on here: close what is open."""
+        self._kept.drop(facts, _place(_Range(cursor["first"], cursor["stop"]), cursor["segment"]))
+
+    def _split(self, track: SoundTrack) -> tuple[_Range, tuple[Cursor, ...]]:
+        """The first range, and where the others begin."""
+        step = _range_segments(self._forms)
+        if step is None or track.container not in _SEEKABLE:
+            return _Range(), ()
+        count = math.ceil(track.duration_s / SEGMENT_S)
+        starts = [first for first in range(0, count, step) if first + step / 2 < count] or [0]
+        parts = [_Range(first, stop) for first, stop in zip(starts, [*starts[1:], None], strict=True)]
+        return parts[0], tuple(part.cursor(part.first) for part in parts[1:])
+
+
+def _place(part: _Range, segment: int) -> str:
+    return f"{part.first}:{segment}"
+
+
+def _range_segments(forms: tuple[PcmForm, ...]) -> int | None:
+    """Segments a range: it begins where a window does, in every form. None: that never comes within an hour."""
+    # A form's windows begin with a segment every so many segments.
+    steps = [form.window // math.gcd(form.window, form.rate_hz * SEGMENT_S) for form in forms]
+    unit = math.lcm(*steps)
+    return None if unit * SEGMENT_S > 3600 else math.ceil(RANGE_S / (unit * SEGMENT_S)) * unit
 
 
 def _windows_before(form: PcmForm, segment: int) -> int:

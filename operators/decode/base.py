@@ -56,6 +56,10 @@ class Decoder(Protocol[C_contra, D]):
         """
         ...
 
+    def forget(self, facts: ContentFacts, cursor: Cursor) -> None:
+        """Nobody will ask for the segment at `cursor`: let go of what is open for it."""
+        ...
+
 
 def only_segment(cursor: Cursor | None) -> None:
     """For decoders whose every item is one segment.

@@ -84,6 +84,11 @@ class Demuxer:
         self._file.close()
 
     @property
+    def format(self) -> str:
+        """Its first name at FFmpeg, e.g. "mov", "matroska", "mp3"."""
+        return str(self._container.format.name).split(",")[0]
+
+    @property
     def duration_s(self) -> float:
         """As the headers say; 0.0 where they don't."""
         return max(0.0, self._container.duration / 1_000_000) if self._container.duration else 0.0

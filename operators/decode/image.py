@@ -278,3 +278,12 @@ class ImageDecoder:
         del facts
         only_segment(cursor)
         return Segment(decode_image(content, self.sizes, self.limits, self.on_damage))
+
+    def forget(self, facts: ContentFacts, cursor: Cursor) -> None:
+        """Nothing stays open here.
+
+        Raises:
+            InvariantError: there never was such a cursor.
+        """
+        del facts
+        only_segment(cursor)

@@ -7,8 +7,9 @@ from typing import Generic, Protocol, TypeVar
 
 from operators.records import ContentFacts
 
-MOST = 8
-"""So many at a time: the one that was left longest is closed, and would be opened anew if its turn came."""
+MOST = 32
+"""So many at a time, more than a worker's two calls can hold: the one that was left longest is closed, and would be
+opened anew, and decoded from its range's start, if its turn came."""
 
 
 class Closable(Protocol):
@@ -40,3 +41,9 @@ class Kept(Generic[T]):
     def take(self, facts: ContentFacts, place: str) -> T | None:
         """What was kept for this segment, if it still is."""
         return self._open.pop((facts.sha256, facts.version, place), None)
+
+    def drop(self, facts: ContentFacts, place: str) -> None:
+        """Nobody will ask for this segment: close what was kept for it."""
+        opened = self.take(facts, place)
+        if opened is not None:
+            opened.close()

@@ -45,6 +45,7 @@ class SoundTrack:
         first_s: of its first sample, by its own timestamps.
         damage_s: times on the clock at which something could not be decoded.
         duration_s: as the headers say; 0.0 where they don't.
+        container: its format, by FFmpeg's first name for it.
 
     Raises:
         MediaError: no container, no audio stream, no samples, too many channels or streams, too long.
@@ -57,6 +58,7 @@ class SoundTrack:
             self._stream = self._demuxer.sound()
             self._stream.codec_context.thread_count = 1
             self.duration_s = self._demuxer.duration_s
+            self.container = self._demuxer.format
             self.damage_s: list[Fraction] = []
             self.rate_hz = 1  # until a frame says otherwise
             self._at = self._shift = 0

@@ -60,3 +60,12 @@ class TextDecoder:
         del facts
         only_segment(cursor)
         return Segment(decode_text(content))
+
+    def forget(self, facts: ContentFacts, cursor: Cursor) -> None:
+        """Nothing stays open here.
+
+        Raises:
+            InvariantError: there never was such a cursor.
+        """
+        del facts
+        only_segment(cursor)

@@ -25,7 +25,8 @@ from operators.decode.kept import Kept
 from operators.forms import ClipForm
 from operators.records import ContentFacts
 
-RANGE_S = 600
+RANGE_S = 180
+"""A worker has at most two ranges of a film open, and takes those with it when it dies: of two hours, a 20th."""
 SEGMENT_S = 30
 SEGMENT_BYTES = 24 << 20
 """Of pictures and sound, in about one segment; a clip that is larger is one by itself."""
@@ -101,6 +102,10 @@ class VideoDecoder:
             return Segment(decoded, None, forks)
         self._kept.keep(facts, _place(part, to_s), film)
         return Segment(decoded, _cursor(part, to_s), forks)
+
+    def forget(self, facts: ContentFacts, cursor: Cursor) -> None:
+        """Nobody will go on here: close what is open."""
+        self._kept.drop(facts, _place(*_of(cursor)))
 
     def _segment_end_s(self, at_s: int, part: FilmRange) -> int:
         to_s = at_s + self._segment_s

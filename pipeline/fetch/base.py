@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from operators.errors import (
+    ContentChangedError,
     MediatokError,
     ReferenceMalformedError,
-    StoreUnavailableError,
     SupersededError,
     TooLargeError,
 )
@@ -188,5 +188,5 @@ def changed(reference: MediaReference, how: str) -> MediatokError:
     there, so that the error is transient: the lane then begins the item anew and drops what former segments gave,
     and no two contents are mixed. One that never rests becomes a letter after the lane's most tries.
     """
-    kind = StoreUnavailableError if reference.version is None else SupersededError
+    kind = ContentChangedError if reference.version is None else SupersededError
     return kind(f"{reference.uri}: changed since the item's first segment: {how}")

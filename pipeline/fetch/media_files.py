@@ -80,8 +80,9 @@ class MediaFiles:
 
         Raises:
             MediaError: it can't be fetched, is too large, or is no longer the version that the message names.
-            StoreUnavailableError: the store is in trouble; what others hold leaves no room on the disk; or content
-                without a version in its message is no longer that of `facts`, and the item must begin anew.
+            StoreUnavailableError: the store is in trouble, or what others hold leaves no room on the disk.
+            ContentChangedError: content without a version in its message is no longer that of `facts`: the item must
+                begin anew.
             SpoolDiskFullError: the disk has less room than `limit_bytes` promised.
         """
         if reference.inline is None and self._fetcher.policy.check(reference.uri) == "file":

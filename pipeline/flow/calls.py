@@ -75,6 +75,15 @@ class PreparedItem:
     elsewhere: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """A worker has a file open whose next segment nobody will ask for."""
+
+    worker: str
+    facts: ContentFacts
+    cursor: Any
+
+
 @dataclass(slots=True, eq=False)
 class Block:
     """A view's batch as one prepare call made it; several products read it, then its memory goes.

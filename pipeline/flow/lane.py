@@ -19,6 +19,7 @@ from operators.errors import WorkerKilledError
 from operators.records import Failure, MediaReference, VoidReason
 from pipeline.flow.blame import Blame
 from pipeline.flow.calls import (
+    Abandoned,
     Action,
     Block,
     CallFailure,
@@ -161,7 +162,7 @@ class Lane:
                 return self.prepare.failed(action, how, failure, guilty)
             case Tokenize():
                 blame, anew = self.tokenize.failed(action, how, failure, guilty)
-                self.prepare.again(anew)
+                self.prepare.anew(anew)
                 return blame
             case _:
                 raise TypeError(f"{action} fails with its packer: see packer_lost")
@@ -185,9 +186,9 @@ class Lane:
         Packers know them as taken, so they forget these logs; what they held of them beside is made again too.
         """
         again = self.core.ledger.owe_again(product, spans)
-        logs = frozenset(entry.message.log for entry in again)
+        logs = frozenset(entry.log for entry in again)
         self.pack.forget(logs)
-        for entry in [entry for entry in self.core.ledger if entry.message.log in logs and entry.owed]:
+        for entry in [entry for entry in self.core.ledger if entry.log in logs and entry.owed]:
             self._lease(entry)
 
     # --- what to do now ---
@@ -210,6 +211,10 @@ class Lane:
         """What is ready to be committed; each stands in exactly one answer."""
         sealed = (*self.pack.take_sealed(), *self.direct.take())
         return sealed if self._kind is SealKind.LIVE else tuple(replace(part, kind=self._kind) for part in sealed)
+
+    def take_abandoned(self) -> tuple[Abandoned, ...]:
+        """Files that workers should close, since nobody will go on with them."""
+        return self.prepare.take_abandoned()
 
     def holds_back(self) -> bool:
         """Whether the source should be paused now; the answer has hysteresis, so ask once a round."""
@@ -266,7 +271,8 @@ class Lane:
         """For a quick end: drop messages that no worker has begun; they will be read again. Returns how many."""
         queued: dict[int, tuple[Entry, list[Lease]]] = {}
         self.prepare.ready.wake(math.inf)
-        while leases := self.prepare.ready.take(self.core.settings.prepare_batch):
+        batch = self.core.settings.prepare_batch
+        while leases := self.prepare.ready.take(batch) or self.prepare.ready.take_ranges(batch):
             for lease in leases:
                 entry = self.core.ledger.entry(lease.reference.origin)
                 assert entry is not None
@@ -290,13 +296,11 @@ class Lane:
 
     def _drop_parked(self) -> int:
         """For an end: messages that wait for places that are down will be read again. Returns how many."""
-        entries = {id(entry): entry for lease in self.prepare.ready.take_parked() if (entry := self._entry(lease))}
+        waiting = (self.core.ledger.current(lease) for lease in self.prepare.ready.take_parked())
+        entries = {id(entry): entry for entry in waiting if entry is not None}
         for entry in entries.values():
             self.core.ledger.drop(entry)
         return len(entries)
-
-    def _entry(self, lease: Lease) -> Entry | None:
-        return self.core.ledger.entry(lease.reference.origin) if self.core.ledger.is_current(lease) else None
 
     def _judge_letters(self, now_s: float) -> None:
         """Let held letters go their way, or, where there are too many, hold them back for good."""

@@ -1,5 +1,5 @@
-"""Leases that wait for a worker: fresh ones, begun ones that are bound to theirs, suspects, retries that back off, and
-those that are parked because their place is down.
+"""Leases that wait for a worker: fresh ones, further ranges of what has begun, further segments that are bound to their
+workers, suspects, retries that back off, and those that are parked because their place is down.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from operators.records import Origin
 from pipeline.flow.calls import Lease
 from pipeline.flow.outages import Outages, place_of
 
@@ -26,7 +27,8 @@ class LeaseQueue:
     """First in, first out, but for suspects (a batch whose worker died, halved) that keep apart from the rest.
 
     The next segment of what was begun is bound to the worker that has its file open: anyone else would have to decode
-    all that lies before it once more.
+    all that lies before it in its range once more. No call has two ranges of one item: they are for several workers,
+    and the fewer a worker has open, the less is decoded again after its death.
 
     `alive` says whether a lease is still wanted; what is not is dropped when its turn comes. `outages` say which
     places are down: what is to be fetched from there is parked when its turn comes.
@@ -37,6 +39,7 @@ class LeaseQueue:
         self._rng = rng
         self._outages = outages
         self._fresh: deque[Lease] = deque()
+        self._ranges: deque[Lease] = deque()
         self._apart: deque[tuple[Lease, ...]] = deque()
         self._bound: dict[str, deque[Lease]] = {}
         self._delayed: list[tuple[float, int, Lease, str]] = []
@@ -50,7 +53,21 @@ class LeaseQueue:
     @property
     def unbound(self) -> int:
         """Of these, what any worker may take."""
+        return self.fresh + len(self._ranges)
+
+    @property
+    def fresh(self) -> int:
+        """Items that nobody has begun, and suspects."""
         return len(self._fresh) + sum(map(len, self._apart))
+
+    @property
+    def ranges(self) -> int:
+        """Ranges of what has begun, for any worker."""
+        return len(self._ranges)
+
+    def bound(self, worker: str) -> int:
+        """Further segments for this worker."""
+        return len(self._bound.get(worker, ()))
 
     @property
     def delayed(self) -> int:
@@ -73,16 +90,16 @@ class LeaseQueue:
         return self._delayed[0][0] if self._delayed else None
 
     def add(self, lease: Lease) -> None:
-        """At the end of the queue."""
-        self._fresh.append(lease)
+        """At the end of its queue."""
+        (self._fresh if lease.cursor is None else self._ranges).append(lease)
 
     def go_on(self, lease: Lease, worker: str) -> None:
         """A further segment, for the worker that gave the one before."""
         self._bound.setdefault(worker, deque()).append(lease)
 
     def fork(self, leases: Sequence[Lease]) -> None:
-        """Further ranges of what was begun: at the front, so that it is ended first."""
-        self._fresh.extendleft(reversed(leases))
+        """Further ranges of what was begun: before those of what began later, so that it is ended first."""
+        self._ranges.extendleft(reversed(leases))
 
     @property
     def bound_workers(self) -> tuple[str, ...]:
@@ -91,19 +108,29 @@ class LeaseQueue:
 
     def take_bound(self, worker: str, most: int) -> tuple[Lease, ...]:
         """Up to `most` leases that are bound to this worker."""
-        bound = self._bound.get(worker, deque())
-        taken: list[Lease] = []
-        while bound and len(taken) < most:
-            lease = bound.popleft()
-            if self._alive(lease):
-                taken.append(lease)
-        if not bound:
+        taken = self._one_an_item(self._bound.get(worker, deque()), most, self._alive)
+        if not self._bound.get(worker):
             self._bound.pop(worker, None)
-        return tuple(taken)
+        return taken
+
+    def take_ranges(self, most: int) -> tuple[Lease, ...]:
+        """Up to `most` further ranges."""
+        return self._one_an_item(self._ranges, most, self._may_go)
+
+    def take_abandoned(self) -> tuple[tuple[str, Lease], ...]:
+        """Further segments that nobody wants any more, and the workers that have their files open."""
+        gone = [(worker, lease) for worker, bound in self._bound.items() for lease in bound if not self._alive(lease)]
+        for worker in {worker for worker, _ in gone}:
+            alive = deque(lease for lease in self._bound[worker] if self._alive(lease))
+            if alive:
+                self._bound[worker] = alive
+            else:
+                del self._bound[worker]
+        return tuple(gone)
 
     def unbind(self, worker: str) -> None:
         """The worker is gone: whoever is free takes what was bound to it."""
-        self._fresh.extendleft(reversed(self._bound.pop(worker, ())))
+        self._ranges.extendleft(reversed(self._bound.pop(worker, ())))
 
     def add_apart(self, leases: Sequence[Lease]) -> None:
         """A group that is never mixed with others."""
@@ -123,7 +150,7 @@ class LeaseQueue:
     def wake(self, now_s: float) -> None:
         """Move what is due back into the queue."""
         while self._delayed and self._delayed[0][0] <= now_s:
-            self._fresh.append(heapq.heappop(self._delayed)[2])
+            self.add(heapq.heappop(self._delayed)[2])
 
     def unpark(self, now_s: float, most: int) -> None:
         """Move what may go back into the queue: all of a place that is up, else a few, in groups of up to `most`."""
@@ -136,7 +163,8 @@ class LeaseQueue:
                 going = [alive.popleft() for _ in range(min(allowed, len(alive)))]
                 self._apart.extend(tuple(going[at : at + most]) for at in range(0, len(going), most))
             else:
-                self._fresh.extend(alive)
+                for lease in alive:
+                    self.add(lease)
                 alive.clear()
             if alive:
                 self._parked[place] = alive
@@ -152,6 +180,7 @@ class LeaseQueue:
     def each_queued(self) -> Iterator[Lease]:
         """What could go now."""
         yield from self._fresh
+        yield from self._ranges
         for group in (*self._apart, *self._bound.values()):
             yield from group
 
@@ -164,7 +193,7 @@ class LeaseQueue:
         return ((place, lease) for place, leases in self._parked.items() for lease in leases)
 
     def take(self, most: int) -> tuple[Lease, ...]:
-        """Up to `most` unbound leases, or one group of suspects."""
+        """Up to `most` fresh leases, or one group of suspects."""
         while self._apart:
             group = tuple(lease for lease in self._apart.popleft() if self._alive(lease))
             if group:
@@ -172,10 +201,23 @@ class LeaseQueue:
         taken: list[Lease] = []
         while self._fresh and len(taken) < most:
             lease = self._fresh.popleft()
-            if not self._alive(lease):
-                continue
-            if self._outages.waits_for(lease.reference.uri) is not None:
-                self.park(lease)
-            else:
+            if self._may_go(lease):
                 taken.append(lease)
         return tuple(taken)
+
+    def _one_an_item(self, leases: deque[Lease], most: int, may_go: Callable[[Lease], bool]) -> tuple[Lease, ...]:
+        taken: dict[Origin, Lease] = {}
+        while leases and len(taken) < most and leases[0].reference.origin not in taken:
+            lease = leases.popleft()
+            if may_go(lease):
+                taken[lease.reference.origin] = lease
+        return tuple(taken.values())
+
+    def _may_go(self, lease: Lease) -> bool:
+        """Whether it is wanted and its place is not down; else it is parked."""
+        if not self._alive(lease):
+            return False
+        if self._outages.waits_for(lease.reference.uri) is None:
+            return True
+        self.park(lease)
+        return False

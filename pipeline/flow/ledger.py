@@ -13,6 +13,8 @@ from pipeline.flow.calls import Item, Lease
 from pipeline.flow.ranges import merged
 from pipeline.records import Letter, Message, Range, Sealed, SourcePartition, Span, Wanted
 
+_ALL: Wanted = {}
+
 
 @dataclass(slots=True)
 class Progress:
@@ -34,36 +36,44 @@ class Progress:
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A message in flight.
+    """A message in flight. There are up to a million of them: what they can share they share.
 
     Attributes:
+        log: that the message stands in.
         items: what it holds.
         packer: the one that assembles it, whatever the pool does later.
         owed: products that no packer has sealed it for.
         uncommitted: products without a committed outcome for it.
-        attempts: by item, the try that counts.
-        progress: by item, how far that try has come, where it has begun.
+        attempts: by item, the try that counts; 0: none yet.
+        progress: by item, how far that try has come, where it has begun and is not done in one segment; None: nowhere.
         since_s: when it was admitted.
         obeys: the log's version up to which takedowns were known then.
         wanted: where only some of its items are to be done.
     """
 
     message: Message
+    log: SourcePartition
     items: tuple[Item, ...]
     packer: str
-    owed: set[str]
-    uncommitted: set[str]
+    owed: frozenset[str]
+    uncommitted: frozenset[str]
     since_s: float
-    obeys: int = 0
-    attempts: dict[int, int] = field(default_factory=dict[int, int])
-    progress: dict[int, Progress] = field(default_factory=dict[int, Progress])
-    wanted: Wanted = field(default_factory=dict[str, Mapping[int, int]])
+    obeys: int
+    attempts: list[int]
+    wanted: Wanted
+    progress: dict[int, Progress] | None = None
 
-    def takers(self, item: int) -> set[str]:
+    def begun(self, item: int) -> Progress:
+        """How far the try at this item has come."""
+        if self.progress is None:
+            self.progress = {}
+        return self.progress.setdefault(item, Progress())
+
+    def takers(self, item: int) -> frozenset[str]:
         """The products that owe something for it and want this item."""
         if not self.wanted:
             return self.owed
-        return {key for key in self.owed if key not in self.wanted or item in self.wanted[key]}
+        return frozenset(key for key in self.owed if key not in self.wanted or item in self.wanted[key])
 
     def count(self, product: str) -> int:
         """How many items a product wants."""
@@ -89,6 +99,7 @@ class Ledger:
         self._runs: dict[SourcePartition, tuple[str, int]] = {}
         self._entries: dict[tuple[str, int], dict[int, Entry]] = defaultdict(dict)
         self._next_attempt = itertools.count(1)
+        self._products: dict[tuple[str, ...], frozenset[str]] = {}
         self.obeys = 0
 
     def __len__(self) -> int:
@@ -111,10 +122,21 @@ class Ledger:
         wanted: Wanted | None = None,
     ) -> Entry:
         """Take a message into flight and bind it to a packer."""
-        products = set(products)
-        entry = Entry(message, tuple(items), self._bind(message.log), products, set(products), now_s, self.obeys)
-        entry.wanted = wanted or {}
-        self._entries[message.log][message.origin.offset] = entry
+        key, log = tuple(products), message.log
+        owed = self._products.setdefault(key, frozenset(key))
+        entry = Entry(
+            message=message,
+            log=log,
+            items=tuple(items),
+            packer=self._bind(log),
+            owed=owed,
+            uncommitted=owed,
+            since_s=now_s,
+            obeys=self.obeys,
+            attempts=[0] * len(items),
+            wanted=wanted or _ALL,
+        )
+        self._entries[log][message.origin.offset] = entry
         return entry
 
     def entry(self, origin: Origin) -> Entry | None:
@@ -124,17 +146,24 @@ class Ledger:
     def next_attempt(self, entry: Entry, item: int) -> int:
         """A new try at an item; all earlier ones are stale from now on."""
         entry.attempts[item] = attempt = next(self._next_attempt)
-        entry.progress.pop(item, None)
+        if entry.progress is not None:
+            entry.progress.pop(item, None)
         return attempt
+
+    def current(self, lease: Lease) -> Entry | None:
+        """The message of this lease's item, if the lease's outcome is still wanted."""
+        origin = lease.reference.origin
+        entry = self.entry(origin)
+        return entry if entry is not None and entry.attempts[origin.item] == lease.attempt else None
 
     def is_current(self, lease: Lease) -> bool:
         """Whether this lease's outcome is still wanted."""
-        return self.counts(lease.reference.origin, lease.attempt)
+        return self.current(lease) is not None
 
     def counts(self, origin: Origin, attempt: int) -> bool:
         """Whether `attempt` is the one that counts for this item."""
         entry = self.entry(origin)
-        return entry is not None and entry.attempts.get(origin.item) == attempt
+        return entry is not None and origin.item < len(entry.items) and entry.attempts[origin.item] == attempt
 
     def bound_to(self, packer: str) -> list[Entry]:
         """Messages that this packer still owes something for."""
@@ -146,7 +175,7 @@ class Ledger:
         """
         found, obeys = 0, self.obeys
         for entry in self._within(sealed.covers):
-            entry.owed.discard(sealed.product)
+            entry.owed = entry.owed - {sealed.product}
             found, obeys = found + 1, min(obeys, entry.obeys)
         # Of one that was revoked meanwhile nobody knows when it was admitted.
         return obeys if found == sum(span.count for span in sealed.covers) else 0
@@ -157,10 +186,10 @@ class Ledger:
         for entry in list(self._within(spans)):
             if product not in entry.uncommitted:
                 continue
-            entry.owed.discard(product)
-            entry.uncommitted.discard(product)
+            entry.owed = entry.owed - {product}
+            entry.uncommitted = entry.uncommitted - {product}
             if not entry.uncommitted:
-                del self._entries[entry.message.log][entry.message.origin.offset]
+                del self._entries[entry.log][entry.message.origin.offset]
                 done += 1
         return done
 
@@ -168,12 +197,12 @@ class Ledger:
         """These messages were sealed for a product, but not taken. Returns them."""
         entries = [entry for entry in self._within(spans) if product in entry.uncommitted]
         for entry in entries:
-            entry.owed.add(product)
+            entry.owed = entry.owed | {product}
         return entries
 
     def drop(self, entry: Entry) -> None:
         """Take one message out of flight without an outcome: it will be read again."""
-        del self._entries[entry.message.log][entry.message.origin.offset]
+        del self._entries[entry.log][entry.message.origin.offset]
 
     def forget(self, logs: Collection[SourcePartition]) -> None:
         """These logs are someone else's now."""

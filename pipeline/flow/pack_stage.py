@@ -47,8 +47,8 @@ class PackStage:
     def deliver(self, product: str, item: PieceItem, tokens: Block | None = None, row: int = 0) -> None:
         """An item's windows have their tokens: rows `row...` of `tokens`; None for a last segment without any."""
         lease = item.lease
-        entry = self._core.ledger.entry(lease.reference.origin)
-        if entry is None or not self._core.ledger.is_current(lease):
+        entry = self._core.ledger.current(lease)
+        if entry is None:
             return
         delivery = Delivery(
             product=product,

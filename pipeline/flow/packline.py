@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from pipeline.flow.calls import Block, SealReason
 from pipeline.records import Delivery, PackReport, SourcePartition
@@ -96,7 +96,7 @@ class PackLine:
             index = -1
             if parcel.tokens is not None:
                 index, _ = blocks.setdefault(id(parcel.tokens), (len(blocks), parcel.tokens))
-            deliveries.append(replace(parcel.delivery, batch=index))
+            deliveries.append(parcel.delivery.in_batch(index))
             sent.append(parcel)
         if sent:
             self._busy = True

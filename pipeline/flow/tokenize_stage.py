@@ -127,8 +127,8 @@ class TokenizeStage:
         self.batchers[product].add_apart(tuple(Piece(block, tuple(items)) for block, items in groups))
 
     def _condemn(self, product: str, item: PieceItem, failure: Failure) -> None:
-        entry = self._core.ledger.entry(item.lease.reference.origin)
-        if entry is not None and self._core.ledger.is_current(item.lease):
+        entry = self._core.ledger.current(item.lease)
+        if entry is not None:
             attempts = item.lease.tries + item.lease.deaths + 1
             self._pack.end(entry, item.lease.reference, failure, [product], item.facts, attempts)
 

@@ -57,7 +57,7 @@ Found = tuple[int, Doing, str]
 
 def whereabouts(lane: Lane, entry: Entry, now_s: float) -> Whereabouts:
     """Of the item of a message in flight that is furthest behind. Looks through all queues: not for every round."""
-    items = {attempt: item for item, attempt in entry.attempts.items()}
+    items = {attempt: item for item, attempt in enumerate(entry.attempts)}
     wanted = items.keys()
     found = (*_held_back(lane, wanted, now_s), *_in_calls(lane, wanted), *_queued(lane, wanted))
     behind = min(((doing, items[attempt], detail) for attempt, doing, detail in found), default=None)

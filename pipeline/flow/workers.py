@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
 class _Worker:
     stages: frozenset[str]
+    node: str
     calls: set[int] = field(default_factory=set[int])
     retiring: bool = False
 
@@ -21,9 +22,9 @@ class Workers:
         self._workers: dict[str, _Worker] = {}
         self._of_call: dict[int, str] = {}
 
-    def add(self, worker: str, stages: Iterable[str]) -> None:
-        """A worker has warmed up and serves these stages."""
-        self._workers[worker] = _Worker(frozenset(stages))
+    def add(self, worker: str, stages: Iterable[str], node: str = "") -> None:
+        """A worker has warmed up and serves these stages, on this node."""
+        self._workers[worker] = _Worker(frozenset(stages), node)
 
     def retire(self, worker: str) -> None:
         """It finishes what it has and gets nothing more."""
@@ -49,14 +50,22 @@ class Workers:
             if stage in worker.stages and not worker.retiring
         )
 
-    def pick(self, stage: str) -> str | None:
-        """The least loaded worker of this stage that has a free slot; None where there is none."""
+    def pick(self, stage: str, may: Callable[[str], bool] = lambda _: True, near: str = "") -> str | None:
+        """The least loaded worker of this stage that has a free slot and `may`; None where there is none.
+
+        Of equally loaded ones, one on the node `near`, where what the call reads lies already.
+        """
         free = (
-            (len(worker.calls), name)
+            (len(worker.calls), worker.node != near, name)
             for name, worker in self._workers.items()
-            if stage in worker.stages and not worker.retiring and len(worker.calls) < self._slots
+            if stage in worker.stages and not worker.retiring and len(worker.calls) < self._slots and may(name)
         )
-        return min(free, default=(0, None))[1]
+        return min(free, default=(0, False, None))[2]
+
+    def node_of(self, worker: str) -> str:
+        """Where it runs; "" once it is gone."""
+        found = self._workers.get(worker)
+        return found.node if found is not None else ""
 
     def serves(self, worker: str, stage: str) -> bool:
         """Whether this worker is there to stay, and takes calls of this stage."""

@@ -138,6 +138,10 @@ class Preparer:
         reports = [self._item(lease, content, arrays) for lease, content in zip(leases, contents, strict=True)]
         return reports, {key: view.stack(arrays[key]) for key, view in self._views.items()}
 
+    def forget(self, facts: ContentFacts, cursor: Cursor) -> None:
+        """Nobody will ask for the segment at `cursor`: close what is open for it."""
+        self._decoder.forget(facts, cursor)
+
     def _item(self, lease: Work, content: Content | MediatokError, arrays: Mapping[str, list[Any]]) -> ItemReport:
         if isinstance(content, MediatokError):
             return ItemReport(ended=_failed(content, lease.reference))

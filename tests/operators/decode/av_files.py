@@ -21,16 +21,16 @@ CLIPS = ClipForm(2, Fraction(5), 64, 64, PcmForm(24_000, 1, 48_000, 320), text=T
 def heard(
     path: Path, form: PcmForm = PCM, *, keep: bool = False, limits: AvLimits | None = None
 ) -> tuple[np.ndarray, list[Any]]:
-    """`[N, C]`: all samples of a file without their contexts, and its segments."""
+    """`[N, C]`: all samples of a file without their contexts, and its segments, range by range."""
     decoder = AudioDecoder((form,), limits, OnDamage.KEEP if keep else OnDamage.REFUSE)
     segments: list[Any] = []
-    cursor = None
-    while True:
-        segment = decoder.decode(path, FACTS, cursor)
+    waiting: list[Any] = [None]
+    while waiting:
+        segment = decoder.decode(path, FACTS, waiting.pop(0))
         segments.append(segment.decoded)
-        cursor = segment.cursor
-        if cursor is None:
-            break
+        waiting += segment.forks
+        if segment.cursor is not None:
+            waiting.insert(0, segment.cursor)
     samples = [segment.spans[form].samples[form.context :] for segment in segments]
     return np.concatenate(samples), segments
 

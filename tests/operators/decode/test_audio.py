@@ -77,7 +77,7 @@ def test_segments_are_bit_for_bit_the_whole_and_so_are_those_of_a_decoder_that_h
     one_window = PcmForm(PCM.rate_hz, 1, PCM.rate_hz * 200, PCM.context)
     whole, _ = heard(path, one_window)
     assert np.array_equal(samples, whole)
-    cursor = {"segment": 2}
+    cursor = {"segment": 2, "first": 0, "stop": None}
     fresh = AudioDecoder((PCM,)).decode(path, FACTS, cursor).decoded
     assert np.array_equal(fresh.spans[PCM].samples, segments[2].spans[PCM].samples)
     assert fresh.spans[PCM].start == 20 * PCM.rate_hz
@@ -130,9 +130,76 @@ def test_a_recording_of_twelve_hours_comes_in_segments_of_a_minute(tmp_path: Pat
     path = long.sparse_wav(tmp_path / "a.wav", 12)
     decoder = AudioDecoder((PCM,))
     first = decoder.decode(path, FACTS, None)
-    assert first.cursor == {"segment": 1}
+    assert first.cursor == {"segment": 1, "first": 0, "stop": 10}
+    assert [fork["first"] for fork in first.forks] == list(range(10, 720, 10))
     assert first.decoded.duration_s == pytest.approx(12 * 3600, rel=0.01)
     assert len(first.decoded.spans[PCM].samples) == 60 * PCM.rate_hz + PCM.context
+
+
+@pytest.mark.parametrize("codec", ["pcm_s16le", "flac", "libmp3lame", "aac", "libopus"])
+def test_ranges_hear_what_the_whole_does(codec: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("operators.decode.audio.SEGMENT_S", 5)
+    suffix = {"pcm_s16le": "wav", "flac": "flac", "libmp3lame": "mp3", "aac": "m4a", "libopus": "mka"}[codec]
+    path = write_sound(tmp_path / f"a.{suffix}", speechlike(43.0, 48_000), 48_000, codec)
+    whole, _ = heard(path)
+    monkeypatch.setattr("operators.decode.audio.RANGE_S", 10)
+    forks = AudioDecoder((PCM,)).decode(path, FACTS, None).forks
+    assert [(fork["first"], fork["stop"]) for fork in forks] == [(2, 4), (4, 6), (6, None)]
+    samples, segments = heard(path)
+    assert [segment.ended for segment in segments] == [False] * (len(segments) - 1) + [True]
+    assert len(samples) == pytest.approx(len(whole), abs=24)  # Matroska's timestamps are whole milliseconds
+    count = min(len(samples), len(whole))
+    if codec == "libopus":
+        ours, theirs = (_loudness(each[:count, 0]) for each in (samples, whole))
+        assert np.corrcoef(ours, theirs)[0, 1] > 0.99
+    else:
+        # AAC fills bands with noise of its own making.
+        assert np.abs(samples[:count] - whole[:count]).max() < (0.02 if codec == "aac" else 1e-5)
+
+
+def _loudness(samples: np.ndarray) -> np.ndarray:
+    """Of each 20 ms."""
+    return np.abs(samples[: len(samples) // 480 * 480]).reshape(-1, 480).mean(axis=1)
+
+
+def test_a_range_is_the_same_from_a_decoder_that_has_heard_nothing_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("operators.decode.audio.SEGMENT_S", 5)
+    monkeypatch.setattr("operators.decode.audio.RANGE_S", 15)
+    path = write_sound(tmp_path / "a.mp3", speechlike(43.0, 44_100), 44_100, "libmp3lame")
+    decoder = AudioDecoder((PCM,))
+    (fork, *_) = decoder.decode(path, FACTS, None).forks
+    begun = decoder.decode(path, FACTS, fork)
+    assert begun.cursor is not None
+    went_on = decoder.decode(path, FACTS, begun.cursor).decoded
+    anew = AudioDecoder((PCM,)).decode(path, FACTS, begun.cursor).decoded
+    assert np.array_equal(went_on.spans[PCM].samples, anew.spans[PCM].samples)
+    assert went_on.spans[PCM].start == 20 * PCM.rate_hz
+
+
+def test_a_recording_whose_windows_never_begin_with_a_segment_is_not_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("operators.decode.audio.SEGMENT_S", 5)
+    monkeypatch.setattr("operators.decode.audio.RANGE_S", 10)
+    path = write_sound(tmp_path / "a.wav", tone(43.0), 16_000)
+    odd_windows = PcmForm(24_000, 1, 24_000 * 5 + 1, 0)
+    assert AudioDecoder((odd_windows,)).decode(path, FACTS, None).forks == ()
+    assert len(AudioDecoder((PCM,)).decode(path, FACTS, None).forks) == 3
+
+
+def test_what_nobody_goes_on_with_is_closed(tmp_path: Path, short_segments: None) -> None:
+    path = write_sound(tmp_path / "a.flac", tone(23.0), 16_000, "flac")
+    decoder = AudioDecoder((PCM,))
+    fds = Path("/proc/self/fd")
+    before = len(list(fds.iterdir()))
+    cursor = decoder.decode(path, FACTS, None).cursor
+    assert cursor is not None
+    assert len(list(fds.iterdir())) == before + 1
+    decoder.forget(FACTS, cursor)
+    assert len(list(fds.iterdir())) == before
+    decoder.forget(FACTS, cursor)
 
 
 def test_longer_than_the_limit_is_refused_by_what_the_header_says(tmp_path: Path) -> None:

@@ -44,3 +44,14 @@ def test_a_second_reader_of_the_same_place_takes_the_first_ones_and_closes_it() 
     kept.keep(facts("a"), "1", second)
     assert first.closed
     assert kept.take(facts("a"), "1") is second
+
+
+def test_what_is_dropped_is_closed_and_nothing_else() -> None:
+    kept: Kept[Opened] = Kept()
+    first, second = Opened(), Opened()
+    kept.keep(facts("a"), "1", first)
+    kept.keep(facts("a"), "2", second)
+    kept.drop(facts("a"), "1")
+    kept.drop(facts("a"), "3")
+    assert (first.closed, second.closed) == (True, False)
+    assert kept.take(facts("a"), "1") is None

@@ -14,6 +14,7 @@ import fsspec
 import pytest
 
 from operators.errors import (
+    ContentChangedError,
     InvariantError,
     NotFoundError,
     ReferenceMalformedError,
@@ -88,7 +89,7 @@ def test_a_local_file_that_changed_is_noticed(files: MediaFiles, roots: Path) ->
     os.utime(path, ns=(1, 1))  # touched, but the same content: the item goes on with the facts that it has
     assert files.hold(reference(str(path)), first.facts) == first
     path.write_bytes(OTHER)
-    with pytest.raises(StoreUnavailableError, match="changed since the item's first segment"):
+    with pytest.raises(ContentChangedError, match="changed since the item's first segment"):
         files.hold(reference(str(path)), first.facts)
     with pytest.raises(SupersededError):
         files.hold(reference(str(path), version=first.facts.version))
@@ -177,7 +178,7 @@ def test_an_object_that_changed_under_an_item_makes_it_begin_anew(
     fsspec.filesystem("memory").pipe_file("/shelf/film", OTHER)
     # Where the version is certain, the headers tell; else only all of the content does.
     how = "its sha256 is" if placed.uri.startswith("memory") else f"its version is .*, and was {first.facts.version}"
-    with pytest.raises(StoreUnavailableError, match=f"changed since the item's first segment: {how}"):
+    with pytest.raises(ContentChangedError, match=f"changed since the item's first segment: {how}"):
         files.hold(placed, first.facts)
     with pytest.raises(SupersededError):
         files.hold(reference(placed.uri, version=first.facts.version), first.facts)

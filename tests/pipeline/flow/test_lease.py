@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,14 +61,41 @@ def test_what_was_bound_to_a_worker_that_is_gone_goes_before_what_has_not_begun(
     waiting.go_on(lease(2), "w1")
     waiting.go_on(lease(3), "w1")
     waiting.unbind("w1")
-    assert numbers(waiting.take(5)) == [2, 3, 1]
+    assert (waiting.ranges, waiting.fresh) == (2, 1)
+    assert numbers(waiting.take_ranges(5)) == [2, 3]
 
 
-def test_further_ranges_go_before_what_has_not_begun() -> None:
+def test_further_ranges_of_what_began_first_go_first_and_never_two_of_one_item() -> None:
     waiting = queue()
-    waiting.add(lease(1))
-    waiting.fork([lease(2), lease(3)])
-    assert numbers(waiting.take(5)) == [2, 3, 1]
+    later, first = (replace(lease(number), cursor={"at": number}) for number in (1, 2))
+    waiting.fork([later, replace(later, cursor={"at": 8})])
+    waiting.fork([first, replace(first, cursor={"at": 9})])
+    waiting.add(lease(3))
+    assert (len(waiting), waiting.unbound, waiting.ranges, waiting.fresh) == (5, 5, 4, 1)
+    assert [one.cursor for one in waiting.take_ranges(5)] == [{"at": 2}]
+    assert [one.cursor for one in waiting.take_ranges(5)] == [{"at": 9}, {"at": 1}]
+    assert [one.cursor for one in waiting.take_ranges(5)] == [{"at": 8}]
+    assert numbers(waiting.take(5)) == [3]
+
+
+def test_a_range_that_is_tried_again_keeps_its_place_in_its_item() -> None:
+    waiting = queue()
+    waiting.retry_later(replace(lease(1, tries=1), cursor={"at": 5}), "down", now_s=0.0)
+    waiting.wake(now_s=60.0)
+    assert (waiting.ranges, waiting.fresh) == (1, 0)
+
+
+def test_further_segments_that_nobody_wants_are_named_with_the_workers_that_have_their_files() -> None:
+    dead: set[int] = set()
+    waiting = queue(dead)
+    waiting.go_on(lease(1), "w1")
+    waiting.go_on(lease(2), "w1")
+    waiting.go_on(lease(3), "w2")
+    assert waiting.take_abandoned() == ()
+    dead |= {2, 3}
+    assert sorted((worker, one.attempt) for worker, one in waiting.take_abandoned()) == [("w1", 2), ("w2", 3)]
+    assert waiting.take_abandoned() == ()
+    assert waiting.bound_workers == ("w1",)
 
 
 def test_suspects_go_as_their_own_group_and_never_mixed() -> None:
