@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from operators.decode.video import RANGE_S
+from operators.decode.audio import RANGE_S as AUDIO_RANGE_S
+from operators.decode.video import RANGE_S as FILM_RANGE_S
 from operators.errors import ConfigError
 from operators.records import Modality
+from operators.tokenize import registry
 from operators.tokenize.base import Tokenizer
 from pipeline.config import Config, FetchConfig, LaneConfig, modality_of
 from pipeline.records import Product
@@ -29,12 +31,14 @@ class ProductPlan:
         tokenizer: its name in the registry.
         options: its options.
         identity: JSON of all that its values depend on; the product's fingerprint is this one's sha256.
+        pads: whether the tokenizer pads a batch to its longest window (its attribute `pads`).
     """
 
     product: Product
     tokenizer: str
     options: Mapping[str, Any]
     identity: Mapping[str, Any]
+    pads: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,8 @@ def _plan_lane(name: str, lane: LaneConfig, config: Config, build: Build) -> Lan
     for product_name, product in lane.products.items():
         path = f"lanes.{name}.products.{product_name}"
         try:
-            tokenizer = build(product.tokenizer, product.options)
+            pool = lane.tokenize or lane.workers
+            tokenizer = registry.in_precision(build(product.tokenizer, product.options), pool.precision)
         except ConfigError as error:
             raise ConfigError(f"{path}.tokenizer: {error}") from error
         spec = tokenizer.spec
@@ -96,7 +101,7 @@ def _plan_lane(name: str, lane: LaneConfig, config: Config, build: Build) -> Lan
             "view": spec.view,
             "on_damage": lane.on_damage,
             "max_pixels": config.fetch.max_pixels,
-            "tokenizer": dict(tokenizer.identity),
+            "tokenizer": dict(registry.identity_of(tokenizer)),
             **_decoding(modality, config.fetch),
         }
         products.append(
@@ -105,6 +110,7 @@ def _plan_lane(name: str, lane: LaneConfig, config: Config, build: Build) -> Lan
                 tokenizer=product.tokenizer,
                 options=product.options,
                 identity=identity,
+                pads=registry.pads(tokenizer),
             )
         )
     return LanePlan(name, modality, tuple(products), lane)
@@ -115,5 +121,5 @@ def _decoding(modality: Modality, fetch: FetchConfig) -> dict[str, Any]:
     if modality not in {Modality.AUDIO, Modality.VIDEO}:
         return {}
     limits = {"duration_s": fetch.max_duration_s, "streams": fetch.max_streams, "channels": fetch.max_channels}
-    # Where a film is cut into ranges decides where its decoders begin anew.
-    return {"limits": limits, **({"range_s": RANGE_S} if modality is Modality.VIDEO else {})}
+    # Where it is cut into ranges decides where its decoders begin anew.
+    return {"limits": limits, "range_s": FILM_RANGE_S if modality is Modality.VIDEO else AUDIO_RANGE_S}

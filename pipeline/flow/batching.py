@@ -16,50 +16,76 @@ class BatchReason(StrEnum):
     FULL = "full"
     AGED = "aged"
     NOTHING_FOLLOWS = "nothing_follows"
+    APART = "apart"
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Pieces for one call."""
+    """Pieces for one call.
+
+    Attributes:
+        bucket: where they wait.
+    """
 
     pieces: tuple[Piece, ...]
     reason: BatchReason
+    bucket: int = 0
+
+    @property
+    def windows(self) -> int:
+        """Of all pieces."""
+        return sum(piece.size for piece in self.pieces)
+
+    @property
+    def node(self) -> str:
+        """Where the first piece lies; "" where that is not known."""
+        return self.pieces[0].block.node
 
 
 class Batcher:
-    """One product's pieces, in order; all are of one view, hence of one shape bucket.
+    """One product's pieces, in order; all are of one view, hence of one shape, but for their length.
+
+    A tokenizer that pads a batch to its longest window computes the padding too. For such a one, pieces whose longest
+    windows differ by a factor of two or more wait in buckets of their own.
 
     Args:
         most_windows: a batch closes when one more piece would pass this.
         most_wait_s: or when its first piece has waited this long.
+        by_length: whether the tokenizer pads.
 
     Attributes:
         windows, items: that wait.
     """
 
-    def __init__(self, most_windows: int, most_wait_s: float) -> None:
+    def __init__(self, most_windows: int, most_wait_s: float, *, by_length: bool = False) -> None:
         self._most_windows = most_windows
         self._most_wait_s = most_wait_s
-        self._waiting: deque[tuple[float, Piece]] = deque()
+        self._by_length = by_length
+        self._buckets: dict[int, deque[tuple[float, Piece]]] = {}
         self._apart: deque[tuple[Piece, ...]] = deque()
         self.windows = 0
         self.items = 0
 
     def __len__(self) -> int:
         """Pieces."""
-        return len(self._waiting) + sum(map(len, self._apart))
+        return sum(map(len, self._buckets.values())) + sum(map(len, self._apart))
 
     def pieces(self) -> Iterator[Piece]:
         """That wait."""
-        yield from (piece for _, piece in self._waiting)
+        for bucket in self._buckets.values():
+            yield from (piece for _, piece in bucket)
         for group in self._apart:
             yield from group
 
-    def add(self, piece: Piece, now_s: float) -> None:
-        """At the end."""
-        self._waiting.append((now_s, piece))
+    def add(self, piece: Piece, now_s: float) -> int:
+        """At the end. Returns how many pieces it has become: each reads the block by itself."""
+        parts = tuple(_parts(piece)) if self._by_length else (piece,)
+        for part in parts:
+            bucket = _length(part, 0) if self._by_length else 0
+            self._buckets.setdefault(bucket, deque()).append((now_s, part))
         self.windows += piece.size
         self.items += len(piece.items)
+        return len(parts)
 
     def add_apart(self, pieces: tuple[Piece, ...]) -> None:
         """Suspects: a batch of their own."""
@@ -73,44 +99,59 @@ class Batcher:
         """About how many calls these will be."""
         return min(len(self), -(-self.windows // self._most_windows))
 
-    @property
-    def next_windows(self) -> int:
-        """Windows of the batch that would go next, if it went now."""
-        return sum(piece.size for piece in (self._apart[0] if self._apart else self._next()))
-
-    def take(self, now_s: float, *, more_follows: bool) -> Batch | None:
-        """The next batch, or None while it is still filling.
+    def peek(self, now_s: float, *, more_follows: bool) -> Batch | None:
+        """The next batch, or None while all are still filling. It stays here until it is taken.
 
         Args:
             more_follows: whether work upstream may still add pieces soon; if not, waiting is pointless.
         """
         if self._apart:
-            return self._close(self._apart.popleft(), BatchReason.FULL)
-        if not self._waiting:
-            return None
-        pieces = self._next()
-        if len(pieces) < len(self._waiting) or sum(piece.size for piece in pieces) >= self._most_windows:
-            reason = BatchReason.FULL
-        elif not more_follows:
-            reason = BatchReason.NOTHING_FOLLOWS
-        elif now_s - self._waiting[0][0] >= self._most_wait_s:
-            reason = BatchReason.AGED
-        else:
-            return None
-        return self._close(tuple(self._waiting.popleft()[1] for _ in pieces), reason)
+            return Batch(self._apart[0], BatchReason.APART)
+        # Those that have waited longest first, so that a bucket that is always full never keeps the others waiting.
+        for bucket, waiting in sorted(self._buckets.items(), key=lambda each: each[1][0][0]):
+            pieces = self._next(waiting)
+            if len(pieces) < len(waiting) or sum(piece.size for piece in pieces) >= self._most_windows:
+                return Batch(pieces, BatchReason.FULL, bucket)
+            if not more_follows:
+                return Batch(pieces, BatchReason.NOTHING_FOLLOWS, bucket)
+            if now_s - waiting[0][0] >= self._most_wait_s:
+                return Batch(pieces, BatchReason.AGED, bucket)
+        return None
 
-    def _next(self) -> list[Piece]:
+    def take(self, batch: Batch) -> None:
+        """This one, which `peek` has just given, goes."""
+        if batch.reason is BatchReason.APART:
+            self._apart.popleft()
+        else:
+            waiting = self._buckets[batch.bucket]
+            for _ in batch.pieces:
+                waiting.popleft()
+            if not waiting:
+                del self._buckets[batch.bucket]
+        self.windows -= batch.windows
+        self.items -= sum(len(piece.items) for piece in batch.pieces)
+
+    def _next(self, waiting: deque[tuple[float, Piece]]) -> tuple[Piece, ...]:
         """Of those that wait, what fits into one batch; at least one."""
         pieces: list[Piece] = []
         windows = 0
-        for _, piece in self._waiting:
+        for _, piece in waiting:
             windows += piece.size
             if pieces and windows > self._most_windows:
                 break
             pieces.append(piece)
-        return pieces
+        return tuple(pieces)
 
-    def _close(self, pieces: tuple[Piece, ...], reason: BatchReason) -> Batch:
-        self.windows -= sum(piece.size for piece in pieces)
-        self.items -= sum(len(piece.items) for piece in pieces)
-        return Batch(pieces, reason)
+
+def _parts(piece: Piece) -> Iterator[Piece]:
+    """Parts of a block whose items are about equally long; an item stays whole."""
+    start = 0
+    for end in range(1, len(piece.items) + 1):
+        if end == len(piece.items) or _length(piece, end) != _length(piece, start):
+            yield Piece(piece.block, piece.items[start:end])
+            start = end
+
+
+def _length(piece: Piece, item: int) -> int:
+    """Doublings up to its longest window."""
+    return max(window.end - window.start for window in piece.items[item].rows.windows).bit_length()

@@ -90,11 +90,13 @@ class Block:
 
     Attributes:
         readers: pieces that still need it.
+        node: where its memory lies; "" where that is not known.
     """
 
     handle: Handle
     size_bytes: int
     readers: int = 0
+    node: str = ""
 
 
 @dataclass(frozen=True, slots=True)

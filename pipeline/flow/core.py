@@ -35,6 +35,7 @@ class LaneSettings:
         worker_slots: calls a worker has at once: one computes, the next one's arguments travel.
         most_tries: transient failures, not counting those of an outage, before an item becomes a letter.
         failures: how long letters are held, and when they stop the lane.
+        padded: keys of products whose tokenizers pad a batch to its longest window.
     """
 
     prepare_batch: int = 32
@@ -50,6 +51,7 @@ class LaneSettings:
     worker_slots: int = 2
     most_tries: int = 6
     failures: FailureSettings = field(default_factory=FailureSettings)
+    padded: frozenset[str] = frozenset()
 
 
 class Core:

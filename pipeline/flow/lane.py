@@ -130,9 +130,9 @@ class Lane:
 
     # --- events from the actors ---
 
-    def worker_ready(self, worker: str, stages: Iterable[str]) -> None:
-        """A worker has warmed up."""
-        self.core.workers.add(worker, stages)
+    def worker_ready(self, worker: str, stages: Iterable[str], node: str = "") -> None:
+        """A worker has warmed up, on this node."""
+        self.core.workers.add(worker, stages, node)
 
     def prepared(self, call: int, items: Sequence[PreparedItem], blocks: Mapping[str, Block], now_s: float) -> None:
         """A Prepare has been answered: one `PreparedItem` a lease, in order, and a block a view."""

@@ -27,7 +27,10 @@ class TokenizeStage:
         self._core = core
         self._pack = pack
         settings = core.settings
-        self.batchers = {key: Batcher(settings.tokenize_windows, settings.batch_wait_s) for key in views}
+        self.batchers = {
+            key: Batcher(settings.tokenize_windows, settings.batch_wait_s, by_length=key in settings.padded)
+            for key in views
+        }
         self._window_tokens_bytes: dict[str, int] = {}
 
     @property
@@ -52,8 +55,7 @@ class TokenizeStage:
 
     def add(self, product: str, block: Block, items: Sequence[PieceItem], now_s: float) -> None:
         """Rows of a block for one product."""
-        block.readers += 1
-        self.batchers[product].add(Piece(block, tuple(items)), now_s)
+        block.readers += self.batchers[product].add(Piece(block, tuple(items)), now_s)
 
     def actions(self, now_s: float, *, more_follows: bool) -> Iterator[Action]:
         """Calls that can be sent now."""
@@ -62,17 +64,18 @@ class TokenizeStage:
                 if not len(batcher):
                     self._core.waits[product] = WaitReason.NO_INPUT
                     break
-                worker = self._core.workers.pick(product)
+                batch = batcher.peek(now_s, more_follows=more_follows)
+                worker = self._core.workers.pick(product, near="" if batch is None else batch.node)
                 if worker is None:
                     self._core.waits[product] = self._core.stage_wait(product)
                     break
-                if not self._core.tokens.admits(self._window_tokens_bytes.get(product, 0) * batcher.next_windows):
-                    self._core.waits[product] = WaitReason.NO_BYTES
-                    break
-                batch = batcher.take(now_s, more_follows=more_follows)
                 if batch is None:
                     self._core.waits[product] = WaitReason.BATCH_FILLING
                     break
+                if not self._core.tokens.admits(self._window_tokens_bytes.get(product, 0) * batch.windows):
+                    self._core.waits[product] = WaitReason.NO_BYTES
+                    break
+                batcher.take(batch)
                 pieces = tuple(piece for piece in batch.pieces if self._wanted(piece))
                 if pieces:
                     windows = sum(piece.size for piece in pieces)

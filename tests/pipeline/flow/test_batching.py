@@ -19,29 +19,51 @@ def tags(batch: Batch | None) -> list[int]:
     return [one.items[0].lease.attempt for one in batch.pieces]
 
 
+def taken(batcher: Batcher, now_s: float, *, more_follows: bool) -> Batch | None:
+    batch = batcher.peek(now_s, more_follows=more_follows)
+    if batch is not None:
+        assert batcher.peek(now_s, more_follows=more_follows) == batch
+        batcher.take(batch)
+    return batch
+
+
+def next_windows(batcher: Batcher) -> int:
+    batch = batcher.peek(0.0, more_follows=False)
+    return 0 if batch is None else batch.windows
+
+
+def long_piece(*lengths: int) -> Piece:
+    """An item a length, each of one window."""
+    items: list[PieceItem] = []
+    for row, length in enumerate(lengths):
+        lease = Lease(length, MediaReference(f"{length}", Origin("s", 0, row, 0)))
+        items.append(PieceItem(lease, None, RowSpan(row, (WindowMeta(0, length),)), 1))
+    return Piece(Block(None, len(lengths)), tuple(items))
+
+
 def test_a_batch_closes_when_one_more_piece_would_pass_its_size() -> None:
     batcher = Batcher(most_windows=10, most_wait_s=1.0)
     for tag, rows in enumerate((4, 4, 4)):
         batcher.add(piece(rows, tag), now_s=0.0)
-    first = batcher.take(0.0, more_follows=True)
+    first = taken(batcher, 0.0, more_follows=True)
     assert tags(first) == [0, 1]
     assert first is not None and first.reason is BatchReason.FULL
     assert batcher.windows == 4
-    assert batcher.take(0.0, more_follows=True) is None
+    assert taken(batcher, 0.0, more_follows=True) is None
 
 
 def test_a_batch_goes_when_its_first_piece_has_waited_long_enough() -> None:
     batcher = Batcher(most_windows=10, most_wait_s=1.0)
     batcher.add(piece(1), now_s=5.0)
-    assert batcher.take(5.9, more_follows=True) is None
-    batch = batcher.take(6.0, more_follows=True)
+    assert taken(batcher, 5.9, more_follows=True) is None
+    batch = taken(batcher, 6.0, more_follows=True)
     assert batch is not None and batch.reason is BatchReason.AGED
 
 
 def test_a_batch_does_not_wait_for_what_will_not_come() -> None:
     batcher = Batcher(most_windows=10, most_wait_s=1.0)
     batcher.add(piece(1), now_s=5.0)
-    batch = batcher.take(5.0, more_follows=False)
+    batch = taken(batcher, 5.0, more_follows=False)
     assert batch is not None and batch.reason is BatchReason.NOTHING_FOLLOWS
 
 
@@ -49,8 +71,8 @@ def test_a_piece_larger_than_a_batch_goes_alone() -> None:
     batcher = Batcher(most_windows=10, most_wait_s=1.0)
     batcher.add(piece(1, 1), 0.0)
     batcher.add(piece(50, 2), 0.0)
-    assert tags(batcher.take(0.0, more_follows=True)) == [1]
-    assert tags(batcher.take(0.0, more_follows=True)) == [2]
+    assert tags(taken(batcher, 0.0, more_follows=True)) == [1]
+    assert tags(taken(batcher, 0.0, more_follows=True)) == [2]
 
 
 def test_suspects_are_a_batch_of_their_own_and_go_first() -> None:
@@ -59,11 +81,11 @@ def test_suspects_are_a_batch_of_their_own_and_go_first() -> None:
     batcher.add_apart((piece(1, 2), piece(1, 3)))
     batcher.add_apart(())
     assert len(batcher) == 3
-    assert batcher.next_windows == 2
-    assert tags(batcher.take(0.0, more_follows=True)) == [2, 3]
-    assert batcher.next_windows == 10
-    assert tags(batcher.take(0.0, more_follows=True)) == [1]
-    assert (len(batcher), batcher.windows, batcher.next_windows) == (0, 0, 0)
+    assert next_windows(batcher) == 2
+    assert tags(taken(batcher, 0.0, more_follows=True)) == [2, 3]
+    assert next_windows(batcher) == 10
+    assert tags(taken(batcher, 0.0, more_follows=True)) == [1]
+    assert (len(batcher), batcher.windows, next_windows(batcher)) == (0, 0, 0)
 
 
 @given(st.lists(st.integers(1, 20), max_size=40), st.integers(1, 32))
@@ -72,8 +94,8 @@ def test_everything_comes_out_once_in_order_and_in_batches_of_bounded_size(sizes
     for tag, rows in enumerate(sizes):
         batcher.add(piece(rows, tag), 0.0)
     while len(batcher):
-        expected = batcher.next_windows
-        batch = batcher.take(0.0, more_follows=False)
+        expected = next_windows(batcher)
+        batch = taken(batcher, 0.0, more_follows=False)
         assert batch is not None
         windows = sum(one.size for one in batch.pieces)
         assert windows == expected
@@ -81,3 +103,46 @@ def test_everything_comes_out_once_in_order_and_in_batches_of_bounded_size(sizes
         out += tags(batch)
     assert out == list(range(len(sizes)))
     assert batcher.windows == 0
+
+
+def test_windows_of_different_lengths_wait_apart_where_the_tokenizer_pads() -> None:
+    batcher = Batcher(most_windows=2, most_wait_s=1.0, by_length=True)
+    assert batcher.add(long_piece(30, 3, 29, 2), 0.0) == 4
+    assert (batcher.windows, batcher.items, len(batcher)) == (4, 4, 4)
+    batches = [taken(batcher, 0.0, more_follows=True) for _ in range(2)]
+    assert [tags(batch) for batch in batches] == [[30, 29], [3, 2]]
+    assert (batcher.windows, batcher.items, len(batcher)) == (0, 0, 0)
+
+
+def test_neighbours_of_one_length_stay_one_piece() -> None:
+    batcher = Batcher(most_windows=8, most_wait_s=1.0, by_length=True)
+    assert batcher.add(long_piece(30, 29, 28, 2, 3), 0.0) == 2
+
+
+def test_the_bucket_that_has_waited_longest_goes_first_even_before_a_full_one() -> None:
+    batcher = Batcher(most_windows=2, most_wait_s=1.0, by_length=True)
+    batcher.add(long_piece(2), 0.0)
+    batcher.add(long_piece(100), 0.1)
+    batcher.add(long_piece(30, 31), 0.2)
+    batches = [taken(batcher, 1.05, more_follows=True) for _ in range(2)]
+    assert [batch.reason for batch in batches if batch is not None] == [BatchReason.AGED, BatchReason.FULL]
+    assert tags(batches[0]) == [2]
+    assert taken(batcher, 1.05, more_follows=True) is None
+    assert tags(taken(batcher, 1.1, more_follows=True)) == [100]
+
+
+@given(st.lists(st.lists(st.integers(1, 1000), min_size=1, max_size=6), max_size=20), st.integers(1, 8))
+def test_no_batch_pads_to_more_than_twice_its_shortest_item_and_nothing_is_lost(
+    pieces: list[list[int]], most: int
+) -> None:
+    batcher, out = Batcher(most, 1.0, by_length=True), list[int]()
+    readers = sum(batcher.add(long_piece(*lengths), 0.0) for lengths in pieces)
+    assert readers == len(batcher)
+    while len(batcher):
+        batch = taken(batcher, 0.0, more_follows=False)
+        assert batch is not None
+        lengths = [item.rows.windows[0].end for one in batch.pieces for item in one.items]
+        assert max(lengths) < 2 * min(lengths)
+        out += lengths
+    assert sorted(out) == sorted(length for lengths in pieces for length in lengths)
+    assert (batcher.windows, batcher.items) == (0, 0)

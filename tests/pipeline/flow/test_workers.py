@@ -13,6 +13,19 @@ def test_calls_go_to_the_least_loaded_worker_that_serves_the_stage() -> None:
     assert workers.pick("other") is None
 
 
+def test_of_equally_loaded_workers_one_on_the_node_of_the_windows_is_taken() -> None:
+    workers = Workers(slots=2)
+    for name, node in (("a", "n1"), ("b", "n2"), ("c", "n2")):
+        workers.add(name, ["tok"], node)
+    assert workers.pick("tok", near="n2") == "b"
+    workers.begin("b", 1)
+    assert workers.pick("tok", near="n2") == "c"
+    workers.begin("c", 2)
+    assert workers.pick("tok", near="n2") == "a"
+    assert workers.pick("tok", near="elsewhere") == "a"
+    assert (workers.node_of("a"), workers.node_of("gone")) == ("n1", "")
+
+
 def test_a_worker_takes_no_more_calls_than_it_has_slots() -> None:
     workers = Workers(slots=2)
     workers.add("a", ["prepare"])
