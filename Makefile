@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test soak lint bench chaos services services-down clean
+.PHONY: help run test soak lint bench chaos load services services-down clean
 
 UV_VERSION := 0.13.9
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
@@ -35,11 +35,14 @@ lint: $(DEV)  ## Style, types, layers, Dockerfile, compose file, lock.
 	$(BIN)/pre-commit validate-config
 	$(UV) lock --check
 
-bench: $(DEV)  ## Images a second through the pipeline, and of the same operators in a bare loop.
-	$(BIN)/python -m tests.bench
+bench: $(DEV)  ## Pipeline against bare loop, Ray Data and Daft, memory, p99: ten minutes; ARGS='loop --images 500'.
+	$(BIN)/python -m tests.bench $(or $(ARGS),--quick)
 
 chaos: $(DEV)  ## Kill everything at random on real Kafka, S3 and Ray; ROUNDS=30.
 	$(BIN)/python -m tests.chaos --rounds $(or $(ROUNDS),5)
+
+load: $(DEV)  ## A constant offered rate on real Kafka and S3: latency, memory; RATE=50 MINUTES=20 ARGS='--mix text=1'.
+	$(BIN)/python -m tests.load --rate $(or $(RATE),50) --minutes $(or $(MINUTES),20) $(ARGS)
 
 services: $(DEV)  ## Start Kafka and S3 without containers; prints what finds them. End: make services-down.
 	@$(BIN)/python -m infra.services up

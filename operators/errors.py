@@ -34,6 +34,7 @@ MediatokError
     ├── OffsetGapError                       source.gap          the log lost what was never read
     ├── TopicRecreatedError                  source.recreated
     ├── StoreUnsafeError                     store.unsafe        ignores conditional puts
+    ├── RayLostError                         ray.lost            the cluster, or this node of it, is gone
     ├── SpoolDiskFullError                   spool.disk_full     the disk has less room than the spool was promised
     └── ShardCorruptError                    shard.corrupt       a data file is not what was written
 """
@@ -299,6 +300,13 @@ class StoreUnsafeError(StopError):
 
     code = "store.unsafe"
     advice = "use a store that honours conditional puts, or set commit.single_writer_lock"
+
+
+class RayLostError(StopError):
+    """The Ray cluster is gone, or the node of it that this process is on."""
+
+    code = "ray.lost"
+    advice = "look at the cluster (`ray status`, its logs) and start again: what is committed stays, the rest is redone"
 
 
 class SpoolDiskFullError(StopError):

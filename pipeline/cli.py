@@ -16,6 +16,7 @@ from pipeline.cli_common import AsJson, ConfigPath, LakeUri, Options, StateDir, 
 from pipeline.cli_files import files_app
 from pipeline.cli_lake import lake_app
 from pipeline.cli_letters import dlq_app
+from pipeline.cli_plan import plan_app
 from pipeline.cli_simulate import simulate_app
 
 app = typer.Typer(
@@ -30,6 +31,7 @@ app.add_typer(lake_app, name="lake")
 app.add_typer(dlq_app, name="dlq")
 app.add_typer(simulate_app, name="simulate")
 app.add_typer(files_app)
+app.add_typer(plan_app)
 
 
 def _version(asked: bool) -> None:

@@ -44,6 +44,7 @@ TokenizerOptions = Annotated[
         "mediatok tokenize photo.jpg",
         "mediatok tokenize speech.flac --tokenizer audio-mdct --option codebooks=4 --format arrow --out speech.arrow",
         "mediatok tokenize film.mp4 | head -c 2000",
+        "mediatok tokenize photo.jpg --precision bfloat16 --out /dev/null",
     )
 )
 def tokenize(
@@ -54,11 +55,15 @@ def tokenize(
         Path | None, typer.Option("--out", help="Where to; by default standard output, for arrow FILE.tokens.arrow.")
     ] = None,
     option: TokenizerOptions = None,
+    precision: Annotated[
+        str,
+        typer.Option("--precision", help="Of the encoder: float32, or bfloat16 and what that changes."),
+    ] = "float32",
 ) -> None:
     """Tokenize one file here, without Ray or a lake."""
     from pipeline.app.tokenize_file import tokenize_file
 
-    leave(tokenize_file(file, tokenizer, form, out, option or []))
+    leave(tokenize_file(file, tokenizer, form, out, option or [], precision))
 
 
 @files_app.command(epilog=examples("mediatok tokenize speech.flac > speech.json", "mediatok detokenize speech.json"))

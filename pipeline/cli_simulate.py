@@ -42,20 +42,29 @@ def simulate_delivery(
     epilog=examples(
         "mediatok simulate scale --list",
         "mediatok simulate scale burst --out burst.html",
-        "mediatok simulate scale graphs --graphs 1000",
+        "mediatok simulate scale graphs --graphs 1000 --jobs 2",
+        "mediatok simulate scale theory",
+        "mediatok simulate scale --all",
     ),
 )
 def simulate_scale(
-    scenario: Annotated[str, typer.Argument(metavar="SCENARIO", help="One of --list.")] = "steady",
+    scenario: Annotated[str, typer.Argument(metavar="SCENARIO", help="One of --list; `graphs`, `theory`.")] = "steady",
     seed: Annotated[int, typer.Option("--seed", help="Of the noise; of the first of the graphs.")] = 0,
     graphs: Annotated[int, typer.Option("--graphs", min=1, help="How many, with `graphs`.")] = 100,
+    jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes, with `graphs`.")] = 1,
     out: Annotated[Path | None, typer.Option("--out", help="Plot workers and lag into this HTML file too.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every scenario, a line each.")] = False,
     names: Annotated[bool, typer.Option("--list", help="Name the scenarios.")] = False,
 ) -> None:
     """Fleets of up to 4,096 GPUs, sized by the production code: busy share, drain against the optimum, reversals.
 
-    Exit code 1 if a promise of the scenario is broken.
+    Exit code 1 if a promise of a scenario is broken, a graph is not as it should be, or a figure is 5 % off theory.
     """
-    from pipeline.app.simulate_scale import list_scenarios, run_scale
+    from pipeline.app.simulate_scale import list_scenarios, run_all, run_scale
 
-    leave(list_scenarios() if names else run_scale(scenario, seed, graphs, out))
+    if names:
+        leave(list_scenarios())
+    elif everything:
+        leave(run_all(seed))
+    else:
+        leave(run_scale(scenario, seed, graphs, jobs, out))

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from operators.errors import ConfigError
 from operators.records import Modality
+from operators.tokenize.base import Precision
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Count = Annotated[int, Field(ge=0)]
@@ -45,6 +46,10 @@ class PoolConfig(_Model):
         min, max: workers; 0 lets the pool go when there is no work.
         cpus, gpus: of one worker; a fraction shares a device.
         idle_s: how long a pool must have had nothing to do before it shrinks.
+        memory_bytes: that one worker may have of its own: above it, it leaves after its call and another takes its
+            place. None: no limit; none is derived, since what a worker needs depends on its tokenizers.
+        precision: of the encoders of the tokenizers that run in this pool. bfloat16 changes some codes, so that it is
+            part of their products' fingerprints; codes are searched in float32 either way.
     """
 
     min: Count = 0
@@ -52,11 +57,15 @@ class PoolConfig(_Model):
     cpus: Annotated[float, Field(gt=0)] = 1.0
     gpus: Annotated[float, Field(ge=0)] = 0.0
     idle_s: Annotated[float, Field(ge=0)] = 60.0
+    memory_bytes: Bytes | None = None
+    precision: Precision = Precision.FLOAT32
 
     @model_validator(mode="after")
     def _ordered(self) -> PoolConfig:
         if self.min > self.max:
             raise ValueError(f"min ({self.min}) is above max ({self.max})")
+        if self.gpus > 1 and not self.gpus.is_integer():
+            raise ValueError(f"gpus is a fraction of one or a whole number of them, not {self.gpus:g}")
         return self
 
 
@@ -65,6 +74,9 @@ class LimitsConfig(_Model):
 
     Attributes:
         prepare_batch, tokenize_windows: by default what suits the modality.
+        call_deadline_s: the longest that any call of a worker or packer may take before its process is killed. Most
+            have less: twenty times the 99th percentile of their stage's calls, at least a minute (ten where a call may
+            fetch a whole film).
     """
 
     prepare_batch: Annotated[int, Field(ge=1)] | None = None
@@ -76,6 +88,7 @@ class LimitsConfig(_Model):
     most_uncommitted: Annotated[int, Field(ge=4)] = 50_000
     seal_age_s: Annotated[float, Field(gt=0)] = 30.0
     shard_bytes: Bytes = 192 << 20
+    call_deadline_s: Annotated[float, Field(gt=0)] = 1800.0
 
 
 class FailuresConfig(_Model):
@@ -125,6 +138,12 @@ class LaneConfig(_Model):
     on_damage: Literal["refuse", "keep"] = "refuse"
     failures: FailuresConfig = FailuresConfig()
 
+    @model_validator(mode="after")
+    def _precision_is_of_tokenizers(self) -> LaneConfig:
+        if self.tokenize is not None and self.workers.precision is not Precision.FLOAT32:
+            raise ValueError("workers.precision: nothing is tokenized there; valid: tokenize.precision")
+        return self
+
 
 class FetchConfig(_Model):
     """What may be fetched, and how much of it.
@@ -165,12 +184,25 @@ class RayConfig(_Model):
         address: "local" starts one here; "auto" or "ray://..." joins a running cluster.
         cpus, gpus: of a local Ray; by default what the machine has.
         object_store_bytes: of a local Ray.
+        autoscale: the cluster that is joined has an autoscaler: it is asked for what the pools want beyond what fits,
+            and a run waits for nodes instead of refusing to start. It can't be told from outside: every head runs one
+            that only looks.
+        metrics_port: where a local Ray shows its metrics and ours (`/metrics`, on all interfaces); by default one that
+            is free. A cluster that is joined has its own.
     """
 
     address: str = "local"
     cpus: Annotated[int, Field(ge=1)] | None = None
     gpus: Count | None = None
     object_store_bytes: Bytes = 1 << 30
+    autoscale: bool = False
+    metrics_port: Annotated[int, Field(ge=1, le=65535)] | None = None
+
+    @model_validator(mode="after")
+    def _grows_if_joined(self) -> RayConfig:
+        if self.autoscale and self.address == "local":
+            raise ValueError("autoscale: a local Ray has the one node; it needs the address of a cluster")
+        return self
 
 
 class CommitConfig(_Model):

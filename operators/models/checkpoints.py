@@ -26,6 +26,9 @@ def sha256_of_tensors(tensors: Mapping[str, Tensor]) -> str:
 def load_tensors(path: Path, wanted: Callable[[str], bool] = lambda _name: True) -> dict[str, Tensor]:
     """The tensors whose names are wanted, on the CPU; the rest of the file is not read.
 
+    They are views of the file, mapped into memory: all processes of a node share its pages in the page cache, so that
+    weights are loaded once a node, and none of it counts as a process's own memory until it is converted or written to.
+
     Raises:
         ConfigError: there is no such file, or it is no safetensors file.
     """

@@ -1,11 +1,14 @@
-"""One numeric setting for the search of codes, whatever the process around it has chosen."""
+"""Two numeric settings, whatever the process around them has chosen: for encoders, and for the search of codes."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
+
+from operators.tokenize.base import Precision
 
 
 @contextmanager
@@ -21,3 +24,26 @@ def exact_fp32() -> Generator[None]:
             yield
     finally:
         torch.set_float32_matmul_precision(before)
+
+
+@contextmanager
+def encoding(precision: Precision, device: str) -> Generator[None]:
+    """What comes before the search: in true float32, or under autocast to bfloat16, which keeps 8 bits of a factor.
+
+    Args:
+        precision: of matrix products and convolutions.
+        device: where they are computed, "cpu" or "cuda:0".
+    """
+    if precision is Precision.FLOAT32:
+        with exact_fp32():
+            yield
+    else:
+        with torch.inference_mode(), autocast(precision, device):
+            yield
+
+
+def autocast(precision: Precision, device: str) -> AbstractContextManager[Any]:
+    """Autocast to a precision; nothing for float32, which leaves the process its own setting."""
+    if precision is Precision.FLOAT32:
+        return nullcontext()
+    return torch.autocast(device.partition(":")[0], dtype=torch.bfloat16)

@@ -14,8 +14,10 @@ from torch import Tensor
 
 from operators.errors import TokenizeFailedError
 from operators.forms import PcmForm
+from operators.models.precision import autocast
+from operators.models.transfer import cuts, part_bytes, through
 from operators.records import Modality, TokenBatch, TokenSequence, WindowBatch
-from operators.tokenize.base import TokenKind, TokenSpec
+from operators.tokenize.base import Precision, TokenKind, TokenSpec
 
 
 class AudioTokenizer(ABC):
@@ -31,12 +33,17 @@ class AudioTokenizer(ABC):
         hop: samples from one frame of codes to the next.
         context: samples before a window that its first frame sees.
         window_s: length of a window in seconds; the last one of an item may be shorter.
+        precision: of the encoder; in another than float32, `codes_of` is called under autocast. It searches codes
+            within `operators.models.precision.exact_fp32`.
+        part_bytes: of what is sent to the device at once; None: what suits the device.
     """
 
     def __init__(self, *, rate_hz: int, channels: int, hop: int, context: int, window_s: int) -> None:
         self.rate_hz, self.channels, self.hop, self.context = rate_hz, channels, hop, context
         self.window_s = window_s
         self.device = "cpu"
+        self.precision = Precision.FLOAT32
+        self.part_bytes: int | None = None
 
     @property
     def form(self) -> PcmForm:
@@ -81,9 +88,17 @@ class AudioTokenizer(ABC):
     def to(self, device: str) -> Self:
         """Move weights."""
 
+    def in_precision(self, precision: Precision) -> Self:
+        """Have the encoder compute so."""
+        self.precision = precision
+        return self
+
     @abstractmethod
-    def codes_of(self, windows: Sequence[Tensor]) -> list[npt.NDArray[Any]]:
-        """At least one window `[context + n, C]` float32 on the device -> for each `[ceil(n / hop), K]` codes."""
+    def codes_of(self, windows: Sequence[Tensor]) -> Sequence[Tensor] | Sequence[npt.NDArray[Any]]:
+        """At least one window `[context + n, C]` float32 on the device -> for each `[ceil(n / hop), K]` codes.
+
+        Tensors that are left on the device travel back while the next windows are computed; `.cpu()` would wait.
+        """
 
     @abstractmethod
     def samples_of(self, tokens: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
@@ -104,12 +119,28 @@ class AudioTokenizer(ABC):
             )
         if not bool(np.isfinite(data).all()):
             raise TokenizeFailedError("windows hold samples that are not finite numbers")
-        found = list[npt.NDArray[Any]]()
-        if len(lengths):
-            # Windows may lie in shared memory, where they can't be written to; torch warns of that.
-            samples = torch.from_numpy(data if data.flags.writeable else data.copy()).to(self.device)
-            found = self.codes_of(samples.split(lengths.tolist()))
+        found = self._codes_of(data, lengths.tolist())
         return TokenBatch.of_windows(found, len(self.codebook_sizes), self.spec.dtype)
+
+    def _codes_of(self, data: npt.NDArray[Any], lengths: list[int]) -> list[npt.NDArray[Any]]:
+        """Codes of each window; windows go to the device in parts, those of a part end to end."""
+        sample_bytes = data.itemsize * self.channels
+        parts = cuts([length * sample_bytes for length in lengths], self.part_bytes or part_bytes(self.device))
+        starts = np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)]).tolist()
+        frames = list[int]()
+
+        def compute(samples: Tensor, number: int) -> Tensor | npt.NDArray[Any]:
+            start, stop = parts[number]
+            with autocast(self.precision, self.device):
+                codes = self.codes_of(samples.split(lengths[start:stop]))
+            frames.extend(len(each) for each in codes)
+            tensors = [each for each in codes if isinstance(each, Tensor)]
+            return torch.cat(tensors) if tensors else np.concatenate([np.asarray(each) for each in codes])
+
+        found = through(compute, (data[starts[start] : starts[stop]] for start, stop in parts), self.device)
+        if not found:
+            return []
+        return np.split(np.concatenate(found).astype(self.spec.dtype, copy=False), np.cumsum(frames)[:-1])
 
     def encode(self, window: npt.NDArray[Any]) -> TokenSequence:
         """`[N]` or `[N, C]` float32 in [-1, 1], N >= 1; zeros are put before it."""

@@ -27,6 +27,7 @@ from operators.models.checksum import sha256_of
 from operators.models.mdct import frames_of
 from operators.models.mdct_codec import HOP, RATE_HZ, MdctCodec, MdctCodecWeights
 from operators.tokenize.audio_base import AudioTokenizer
+from operators.tokenize.base import Precision
 from operators.tokenize.options import path_or_none, whole
 
 SHIPPED = Path(__file__).parent / "weights" / "audio-mdct.safetensors"
@@ -86,11 +87,15 @@ class AudioMdctTokenizer(AudioTokenizer):
         self.device = device
         return self
 
-    def codes_of(self, windows: Sequence[Tensor]) -> list[npt.NDArray[Any]]:
+    def in_precision(self, precision: Precision) -> Self:
+        """Of the transform."""
+        self.codec.encoder.precision = precision
+        return super().in_precision(precision)
+
+    def codes_of(self, windows: Sequence[Tensor]) -> Sequence[Tensor]:
         """Codes of all windows' frames at once."""
         frames = [frames_of(window[:, 0], HOP) for window in windows]
-        codes = self.codec.encode(torch.cat(frames)).cpu().numpy().astype(self.spec.dtype)
-        return np.split(codes, np.cumsum([len(part) for part in frames])[:-1])
+        return self.codec.encode(torch.cat(frames)).split([len(part) for part in frames])
 
     def samples_of(self, tokens: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
         """The sound that these codes stand for."""

@@ -19,6 +19,13 @@ class TokenKind(StrEnum):
     EMBEDDINGS = "embeddings"
 
 
+class Precision(StrEnum):
+    """Of an encoder's arithmetic. Codes are always searched in float32."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
 @dataclass(frozen=True, slots=True)
 class TokenPart:
     """One of the tokenizers that a joined product's codes come from; `TokenSpan.tokenizer` is its place in `parts`.

@@ -8,20 +8,29 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from operators.errors import TokenizeFailedError
+from operators.models.precision import autocast
+from operators.models.transfer import cuts, part_bytes, through
 from operators.records import TokenBatch, TokenSequence, WindowBatch
-from operators.tokenize.base import TokenKind, TokenSpec
+from operators.tokenize.base import Precision, TokenKind, TokenSpec
 
 
 class ImageTokenizer(ABC):
-    """Base of tokenizers whose windows are `[H, W, 3]` uint8 of one size."""
+    """Base of tokenizers whose windows are `[H, W, 3]` uint8 of one size.
+
+    Attributes:
+        precision: of the encoder; in another than float32, `tokens_of` is called under autocast. It searches codes
+            within `operators.models.precision.exact_fp32`.
+        part_bytes: of what is sent to the device at once; None: what suits the device.
+    """
 
     def __init__(self, height: int, width: int) -> None:
         self.height, self.width = height, width
         self.device = "cpu"
+        self.precision = Precision.FLOAT32
+        self.part_bytes: int | None = None
 
     @property
     def view(self) -> str:
@@ -42,9 +51,17 @@ class ImageTokenizer(ABC):
     def to(self, device: str) -> Self:
         """Move weights."""
 
+    def in_precision(self, precision: Precision) -> Self:
+        """Have the encoder compute so."""
+        self.precision = precision
+        return self
+
     @abstractmethod
-    def tokens_of(self, images: Tensor) -> npt.NDArray[Any]:
-        """`[B, H, W, 3]` uint8 on the device -> `[B, *spec.shape]` of `spec.dtype`, B >= 1."""
+    def tokens_of(self, images: Tensor) -> Tensor | npt.NDArray[Any]:
+        """`[B, H, W, 3]` uint8 on the device -> `[B, *spec.shape]`, B >= 1.
+
+        A tensor that is left on the device travels back while the next windows are computed; `.cpu()` would wait.
+        """
 
     @abstractmethod
     def image_of(self, tokens: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
@@ -57,13 +74,15 @@ class ImageTokenizer(ABC):
             raise TokenizeFailedError(
                 f"windows must be [B, {self.height}, {self.width}, 3] uint8, not {batch.data.shape} {batch.data.dtype}"
             )
-        if len(batch.data):
-            # Windows may lie in shared memory, where they can't be written to; torch warns of that.
-            pixels = batch.data if batch.data.flags.writeable else batch.data.copy()
-            values = self.tokens_of(torch.from_numpy(pixels).to(self.device))
-        else:
-            values = np.zeros((0, *spec.shape), spec.dtype)
+        parts = cuts([image.nbytes for image in batch.data], self.part_bytes or part_bytes(self.device))
+        found = through(self._tokens_of, (batch.data[start:stop] for start, stop in parts), self.device)
+        values = np.concatenate(found or [np.zeros((0, *spec.shape), spec.dtype)]) if len(found) != 1 else found[0]
+        values = values.astype(spec.dtype, copy=False)
         return TokenBatch.dense(values, vectors=spec.kind is TokenKind.EMBEDDINGS)
+
+    def _tokens_of(self, images: Tensor, _number: int) -> Tensor | npt.NDArray[Any]:
+        with autocast(self.precision, self.device):
+            return self.tokens_of(images)
 
     def encode(self, window: npt.NDArray[Any]) -> TokenSequence:
         """`[H, W, 3]` uint8."""

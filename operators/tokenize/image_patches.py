@@ -20,9 +20,9 @@ from torch import Tensor
 from operators.errors import ConfigError, TokenizeFailedError
 from operators.models.checkpoints import load_tensors, names_in, sha256_of_tensors
 from operators.models.patch_codec import patches_of
-from operators.models.precision import exact_fp32
+from operators.models.precision import encoding, exact_fp32
 from operators.records import Modality
-from operators.tokenize.base import TokenKind, TokenSpec
+from operators.tokenize.base import Precision, TokenKind, TokenSpec
 from operators.tokenize.image_base import ImageTokenizer
 from operators.tokenize.options import image_size, path_or_none, three_numbers, whole
 
@@ -74,10 +74,18 @@ class ImagePatchesTokenizer(ImageTokenizer):
         self.device = device
         return self
 
-    def tokens_of(self, images: Tensor) -> npt.NDArray[Any]:
+    def in_precision(self, precision: Precision) -> Self:
+        """Refused: what is lossless has nothing to gain.
+
+        Raises:
+            ConfigError: always.
+        """
+        raise ConfigError(f"precision: image-patches has no encoder that could compute in {precision.value}")
+
+    def tokens_of(self, images: Tensor) -> Tensor:
         """Patches, v / 127.5 - 1."""
         flat = patches_of(images, self.patch).flatten(1, 2)
-        return (flat.to(torch.float32) / 127.5 - 1).cpu().numpy()
+        return flat.to(torch.float32) / 127.5 - 1
 
     def image_of(self, tokens: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         """The very pixels."""
@@ -158,13 +166,13 @@ class ProjectedPatchesTokenizer(ImageTokenizer):
         self.device = device
         return self
 
-    def tokens_of(self, images: Tensor) -> npt.NDArray[Any]:
+    def tokens_of(self, images: Tensor) -> Tensor:
         """Projections; equal among devices and batches but for rounding."""
         mean, std = (torch.tensor(numbers * self.patch**2, device=self.device) for numbers in (self.mean, self.std))
-        with exact_fp32():
+        with encoding(self.precision, self.device):
             flat = patches_of(images, self.patch).flatten(1, 2)
             values = (flat.to(torch.float32) / 255 - mean) / std
-            return (values @ self.matrix + self.bias).cpu().numpy()
+            return (values @ self.matrix + self.bias).to(torch.float32)
 
     def image_of(self, tokens: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         """A blurred image, from the cosine transform; other weights have no inverse here."""

@@ -21,7 +21,7 @@ from operators.models.checkpoints import load_tensors
 from operators.models.checksum import sha256_of
 from operators.models.patch_codec import PatchCodec, PatchCodecWeights, side_of
 from operators.records import Modality
-from operators.tokenize.base import TokenKind, TokenSpec
+from operators.tokenize.base import Precision, TokenKind, TokenSpec
 from operators.tokenize.image_base import ImageTokenizer
 from operators.tokenize.options import image_size, path_or_none, whole
 
@@ -91,9 +91,14 @@ class ImageRqTokenizer(ImageTokenizer):
         self.device = device
         return self
 
-    def tokens_of(self, images: Tensor) -> npt.NDArray[Any]:
+    def in_precision(self, precision: Precision) -> Self:
+        """Of the projection."""
+        self.codec.precision = precision
+        return super().in_precision(precision)
+
+    def tokens_of(self, images: Tensor) -> Tensor:
         """Codes."""
-        return self.codec.encode(images).cpu().numpy().astype(self.spec.dtype)
+        return self.codec.encode(images)
 
     def image_of(self, tokens: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
         """The image that these codes stand for."""

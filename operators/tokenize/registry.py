@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from operators.errors import ConfigError
 from operators.records import Modality
-from operators.tokenize.base import Tokenizer, TokenKind
+from operators.tokenize.base import Precision, Tokenizer, TokenKind
 from operators.tokenize.options import instance, nearest
 
 GROUP = "mediatok.tokenizers"
@@ -164,6 +164,31 @@ def build(name: str, options: Mapping[str, Any]) -> Tokenizer:
     if missing:
         raise ConfigError(f"tokenizer {name}: {target} is none, it lacks {', '.join(missing)}")
     return cast("Tokenizer", made)
+
+
+def in_precision(tokenizer: Tokenizer, precision: Precision) -> Tokenizer:
+    """The tokenizer with its encoder computing so; itself for float32, which all do.
+
+    Raises:
+        ConfigError: it has no encoder that could compute otherwise.
+    """
+    if precision is Precision.FLOAT32:
+        return tokenizer
+    change = getattr(tokenizer, "in_precision", None)
+    if change is None:
+        raise ConfigError(f"precision: {type(tokenizer).__name__} computes in float32 only, not in {precision.value}")
+    return cast("Tokenizer", change(precision))
+
+
+def pads(tokenizer: Tokenizer) -> bool:
+    """Whether it pads a batch to its longest window, so that its windows should be about equally long."""
+    return bool(getattr(tokenizer, "pads", False))
+
+
+def identity_of(tokenizer: Tokenizer) -> Mapping[str, Any]:
+    """All that its values depend on: what it says itself, and the precision where that is not float32."""
+    precision = getattr(tokenizer, "precision", Precision.FLOAT32)
+    return {**tokenizer.identity, **({} if precision is Precision.FLOAT32 else {"precision": precision.value})}
 
 
 def _target(name: str) -> str:

@@ -26,7 +26,7 @@ from operators.forms import CLOCK_HZ, ClipForm, PcmForm
 from operators.records import Modality, TokenBatch, TokenSequence, WindowBatch
 from operators.spans import SpanTable, TokenSpan
 from operators.tokenize.audio_base import AudioTokenizer
-from operators.tokenize.base import Tokenizer, TokenKind, TokenPart, TokenSpec
+from operators.tokenize.base import Precision, Tokenizer, TokenKind, TokenPart, TokenSpec
 from operators.tokenize.options import positive_fraction, whole
 
 Codes = npt.NDArray[Any]
@@ -93,6 +93,7 @@ class VideoInterleavedTokenizer:
         self.parts: tuple[Tokenizer, ...] = tuple(tokenizer for _, tokenizer in built.values())
         self._of = {modality: index for index, modality in enumerate(built)}
         self.sound = self._sound_part()
+        self.precision = Precision.FLOAT32
         self.form = self._form()
         self._dtype = "uint32" if any(part.spec.dtype == "uint32" for part in self.parts) else "uint16"
 
@@ -134,6 +135,21 @@ class VideoInterleavedTokenizer:
         """Move all parts."""
         self.parts = tuple(part.to(device) for part in self.parts)
         self.sound = self._sound_part()
+        return self
+
+    def in_precision(self, precision: Precision) -> Self:
+        """Have the encoders of pictures and sound compute so; text has none.
+
+        Raises:
+            ConfigError: one of them can't.
+        """
+        from operators.tokenize import registry  # which lists this module's tokenizer
+
+        text = self._of.get(Modality.TEXT)
+        self.parts = tuple(
+            part if index == text else registry.in_precision(part, precision) for index, part in enumerate(self.parts)
+        )
+        self.sound, self.precision = self._sound_part(), precision
         return self
 
     def tokenize(self, batch: WindowBatch) -> TokenBatch:

@@ -19,9 +19,11 @@ from operators.tokenize import registry
 from operators.window import AudioView, ClipView, ImageView, parse_view
 from pipeline.app.storage import options_for, storage_options
 from pipeline.config import Config, LaneConfig, LimitsConfig, modality_of
+from pipeline.flow.call_times import Deadlines
 from pipeline.flow.core import LaneSettings
 from pipeline.flow.failures import FailureSettings
 from pipeline.flow.lane import Lane
+from pipeline.flow.prepare_stage import PREPARE
 from pipeline.graph import LanePlan, plan_lanes
 from pipeline.lake.files import upload_shard
 from pipeline.lake.history import last_hint
@@ -35,9 +37,11 @@ from pipeline.runtime.desk import LakeDesk
 from pipeline.runtime.driver import LaneDriver
 from pipeline.runtime.intake import Claims, Intake
 from pipeline.runtime.lane_run import LaneRun
+from pipeline.runtime.node_requests import NodeRequests
+from pipeline.runtime.object_store import lane_share, shm_free_bytes, store_notes
 from pipeline.runtime.observer import Observer
 from pipeline.runtime.packer import PackedProduct, Packer
-from pipeline.runtime.placement import Placement, PoolPlan, place, pools_of
+from pipeline.runtime.placement import Placement, PoolPlan, place, place_later, pools_of
 from pipeline.runtime.pool import Pool
 from pipeline.runtime.positions import LanePositions
 from pipeline.runtime.scaler import Scaler
@@ -50,6 +54,8 @@ PREPARE_BATCH = {Modality.IMAGE: 32, Modality.AUDIO: 8, Modality.VIDEO: 1, Modal
 """Leases a prepare call, where the config does not say: a call should take about as long in each lane."""
 TOKENIZE_WINDOWS = {Modality.IMAGE: 64, Modality.AUDIO: 16, Modality.VIDEO: 4, Modality.TEXT: 64}
 """Windows a tokenize call, likewise."""
+FILM_DEADLINE_S = 600.0
+"""The least deadline of a call that may fetch a whole recording or film."""
 MakeSource = Callable[[LanePlan, Positions], Source]
 
 
@@ -95,6 +101,7 @@ def plan_and_start(config: Config) -> tuple[tuple[LanePlan, ...], tuple[Node, ..
     Raises:
         ConfigError: as `plan`.
     """
+    store_notes(config, shm_free_bytes())  # says what is wrong in better words than Ray
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="plan") as side:
         planned = side.submit(plan, config)
         nodes = cluster.start(config.ray)
@@ -130,7 +137,9 @@ def build(
         ProductSupersededError: a higher revision of a product runs.
     """
     storage = storage_options(config)
-    placement = place([pool for lane in plans for pool in pools_of(lane)], nodes)
+    grows = config.ray.autoscale
+    pools = [pool for lane in plans for pool in pools_of(lane)]
+    placement = place_later(pools, nodes) if grows else place(pools, nodes)
     store = open_to_commit(config.lake, options_for(config.lake, storage), config.commit.single_writer_lock)
     lake = Lake(store, checkpoint_every=config.commit.checkpoint_every)
     job = job or Job()
@@ -138,11 +147,13 @@ def build(
     desk.open_products()
     rng = random.Random()  # noqa: S311  jitter
     runs = [_lane_run(lane, config, storage, placement, make_source, claims, desk, rng, job.kind) for lane in plans]
-    scaler = Scaler(runs, {pool.name: pool for pool in placement.pools}, cluster.nodes)
-    observer = Observer(config_path, config.lake, config.state, placement.notes, show)
+    requests = NodeRequests() if grows else None
+    scaler = Scaler(runs, {pool.name: pool for pool in placement.pools}, cluster.nodes, requests)
+    notes = (*placement.notes, *store_notes(config, shm_free_bytes()))
+    observer = Observer(config_path, config.lake, config.state, notes, show)
     coordinator = Coordinator(runs, desk, scaler, config.commit.interval_s, observer)
     scaler.start()
-    return Built(coordinator, observer, desk, tuple(plans), lake, placement.notes)
+    return Built(coordinator, observer, desk, tuple(plans), lake, notes)
 
 
 def _lane_run(
@@ -158,7 +169,7 @@ def _lane_run(
 ) -> LaneRun:
     packers = [f"{lane.name}-{number}" for number in range(lane.config.packers)]
     views = lane.views
-    settings = lane_settings(lane)
+    settings = lane_settings(lane, lane_share(config))
     machine = Lane(lane.name, views, packers, settings, rng, _wall_ms, kind)
     pools: dict[str, Pool] = {}
     for pool_plan in placement.pools:
@@ -168,7 +179,7 @@ def _lane_run(
     make_packer = {
         name: functools.partial(_make_packer, lane, name, config, options_for(config.lake, storage)) for name in packers
     }
-    driver = LaneDriver(machine, pools, make_packer, claims, rng)
+    driver = LaneDriver(machine, pools, make_packer, claims, rng, call_deadlines(lane))
     source = make_source(lane, LanePositions(desk, lane))
     return LaneRun(lane, machine, driver, source, Intake(claims, lane.modality), desk)
 
@@ -187,19 +198,26 @@ def worker_spec(lane: LanePlan, pool: PoolPlan, config: Config, storage: Mapping
         on_damage=lane.config.on_damage,
         threads=max(1, round(pool.config.cpus)),
         gpus=pool.gpus,
+        memory_bytes=pool.config.memory_bytes or 0,
+        precision=pool.config.precision,
+        warm_windows=lane.config.limits.tokenize_windows or TOKENIZE_WINDOWS[lane.modality],
     )
 
 
-def lane_settings(lane: LanePlan) -> LaneSettings:
-    """A lane's limits, and what one of its leases is expected to hold."""
+def lane_settings(lane: LanePlan, share: float = 1.0) -> LaneSettings:
+    """A lane's limits, and what one of its leases is expected to hold.
+
+    Args:
+        share: of its memory budgets, that there is room for beside the other lanes.
+    """
     limits: LimitsConfig = lane.config.limits
     failures = lane.config.failures
     return LaneSettings(
         prepare_batch=limits.prepare_batch or PREPARE_BATCH[lane.modality],
         tokenize_windows=limits.tokenize_windows or TOKENIZE_WINDOWS[lane.modality],
         lease_bytes=sum(_lease_bytes(view) for view in set(lane.views.values())),
-        window_bytes=limits.window_bytes,
-        token_bytes=limits.token_bytes,
+        window_bytes=int(limits.window_bytes * share),
+        token_bytes=int(limits.token_bytes * share),
         spool_bytes=limits.spool_bytes,
         most_ready=limits.most_ready,
         most_uncommitted=limits.most_uncommitted,
@@ -210,7 +228,18 @@ def lane_settings(lane: LanePlan) -> LaneSettings:
             least_items=failures.least_items,
             outage_most_s=failures.outage_most_s,
         ),
+        padded=frozenset(item.product.key for item in lane.products if item.pads),
     )
+
+
+def call_deadlines(lane: LanePlan) -> Deadlines:
+    """When a lane's calls are given up."""
+    most_s = lane.config.limits.call_deadline_s
+    # A packer has its rows on disk, and uploads to a store that may be slow: killing it costs all of them.
+    patient: dict[str, float] = {"pack": most_s, "seal": most_s, "forget": most_s}
+    if lane.modality in {Modality.AUDIO, Modality.VIDEO}:
+        patient[PREPARE] = FILM_DEADLINE_S
+    return Deadlines(most_s=most_s, least_of_s=patient)
 
 
 def _lease_bytes(key: str) -> int:

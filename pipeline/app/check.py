@@ -20,7 +20,8 @@ from pipeline.lake.open_store import open_store, unsafe
 from pipeline.lake.store import conditional_put_works
 from pipeline.lake.store_single import SingleWriterStore
 from pipeline.runtime import cluster
-from pipeline.runtime.placement import place, pools_of
+from pipeline.runtime.object_store import shm_free_bytes, store_notes
+from pipeline.runtime.placement import place, place_later, pools_of
 from pipeline.scale.allocate import Node
 from pipeline.source.kafka_config import KafkaConfig, consumer_properties
 from pipeline.source.kafka_topics import TopicIds
@@ -68,6 +69,7 @@ def findings(config: Config) -> Iterator[Finding]:
     else:
         for name, lane in config.lanes.items():
             yield _look(f"kafka, lane {name}", lambda name=name, lane=lane: _kafka(config, name, lane))
+    yield _look("memory", lambda: "; ".join(store_notes(config, shm_free_bytes())) or "the lanes' fits Ray's store")
     if plans:
         yield _look("pools", lambda: _pools(config, plans))
 
@@ -111,12 +113,13 @@ def _kafka(config: Config, name: str, lane: LaneConfig) -> str:
 
 
 def _pools(config: Config, plans: tuple[LanePlan, ...]) -> str:
-    placement = place([pool for lane in plans for pool in pools_of(lane)], _nodes(config))
+    arrange = place_later if config.ray.autoscale else place
+    placement = arrange([pool for lane in plans for pool in pools_of(lane)], nodes_of(config))
     pools = [f"{p.name} {p.config.min}-{p.config.max} × {p.cpus:g} CPU, {p.gpus:g} GPU" for p in placement.pools]
     return "; ".join([*pools, *placement.notes])
 
 
-def _nodes(config: Config) -> tuple[Node, ...]:
+def nodes_of(config: Config) -> tuple[Node, ...]:
     """A local Ray has what this machine has, and need not be started to know that; another one is asked."""
     if config.ray.address == "local":
         gpus = torch.cuda.device_count() if config.ray.gpus is None else config.ray.gpus

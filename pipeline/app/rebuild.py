@@ -9,7 +9,7 @@ from typing import Any
 
 from operators.errors import ConfigError
 from operators.tokenize import registry
-from operators.tokenize.base import Tokenizer
+from operators.tokenize.base import Precision, Tokenizer
 
 _OURS = "operators.tokenize."
 
@@ -43,11 +43,12 @@ def rebuilt(stored: Mapping[str, Any], named: Iterable[Named] = ()) -> Tokenizer
     why = f"their tokenizer {stored.get('class')!r} does not come along"
     for name, options in (*named, *_own(stored)):
         try:
-            tokenizer = registry.build(name, options)
-        except ConfigError as error:
+            precision = Precision(stored.get("precision", Precision.FLOAT32))
+            tokenizer = registry.in_precision(registry.build(name, options), precision)
+        except (ConfigError, ValueError) as error:
             why = f"their tokenizer can't be built here: {error}"
             continue
-        if json.loads(json.dumps(dict(tokenizer.identity))) == stored:
+        if json.loads(json.dumps(dict(registry.identity_of(tokenizer)))) == stored:
             return tokenizer
         why = "they were made with other weights or parameters than what can be built here"
     raise ConfigError(why)

@@ -10,6 +10,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any, Self
 
 import structlog
 from rich.console import Console
@@ -24,8 +25,9 @@ from pipeline.observe.progress import ProgressDisplay
 from pipeline.observe.status import RunStatus, State
 from pipeline.observe.summary import render_summary
 from pipeline.runtime import cluster
-from pipeline.runtime.coordinator import EndReason
+from pipeline.runtime.coordinator import Coordinator, EndReason
 from pipeline.runtime.intake import Claims
+from pipeline.runtime.lifeline import lifeline
 from pipeline.source.base import Positions, Source
 from pipeline.source.kafka import KafkaSource
 from pipeline.source.kafka_config import KafkaConfig
@@ -83,13 +85,14 @@ def execute(
     """Build, run, show, end: shared by `run`, `backfill`, `demo` and the jobs. Returns the exit code."""
     console = setup_logs(style=None if LOG_VARIABLE in os.environ else style)
     started_s = time.monotonic()
-    with _locked(config.state), ProgressDisplay(console) as progress:
+    with _locked(config.state), ProgressDisplay(console) as progress, _Signals() as signals:
 
         def show(status: RunStatus) -> None:
             progress.update(status.lanes, time.monotonic())
 
         try:
             plans, nodes = plan_and_start(config)
+            signals.install()  # Ray has put its own in their place
             built = build(
                 config,
                 path,
@@ -107,13 +110,14 @@ def execute(
         for note in built.notes:
             _log.warning("placement", note=note)
         _log.info("running", lake=config.lake, start_s=round(time.monotonic() - started_s, 1))
-        try:
-            with _signals(built):
+        with lifeline():
+            try:
+                signals.drain(built.coordinator)
                 reason = built.coordinator.run(until_idle=until_idle)
-            built.observer.publish(built.coordinator, time.monotonic(), State.STOPPED)
-        finally:
-            built.coordinator.close()
-            cluster.stop()
+                built.observer.publish(built.coordinator, time.monotonic(), State.STOPPED)
+            finally:
+                built.coordinator.close()
+                cluster.stop()
     _log.info("ended", reason=reason.value, version=built.coordinator.progress.version)
     if until_idle:
         _print_summary(built, config, time.monotonic() - started_s)
@@ -132,22 +136,41 @@ def _print_summary(built: Built, config: Config, seconds: float) -> None:
         console.print(f"\nWhat could not be tokenized, and why:\n  mediatok dlq ls {config.lake}", markup=False)
 
 
-@contextmanager
-def _signals(built: Built) -> Generator[None]:
-    """SIGTERM and SIGINT drain; a second one ends at once, and loses nothing but time."""
+class _Signals:
+    """SIGTERM and SIGINT drain, from the first moment on; a second one ends at once, and loses nothing but time."""
 
-    def ask(number: int, frame: FrameType | None) -> None:
+    def __init__(self) -> None:
+        self._coordinator: Coordinator | None = None
+        self._asked = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+        self.install()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def install(self) -> None:
+        """Take both signals; one that has come already is not forgotten."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.default_int_handler if self._asked else self._ask)
+
+    def drain(self, coordinator: Coordinator) -> None:
+        """From now on there is something to drain."""
+        self._coordinator = coordinator
+        if self._asked:
+            coordinator.ask_to_end()
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
         del frame
         _log.info("asked to end: draining", signal=signal.Signals(number).name)
-        built.coordinator.ask_to_end()
+        self._asked = True
+        if self._coordinator is not None:
+            self._coordinator.ask_to_end()
         signal.signal(number, signal.default_int_handler)
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextmanager

@@ -16,9 +16,9 @@ import pyarrow as pa
 from operators.errors import ConfigError
 from operators.pack.rows import TokenizedSegment, finished_rows, waiting_rows
 from operators.pack.schema import product_schema, schema_facts
-from operators.records import MediaReference, Origin, TokenBatch, TokenSequence, WindowMeta
+from operators.records import MediaReference, Origin, TokenBatch, TokenSequence, WindowBatch, WindowMeta
 from operators.tokenize import registry
-from operators.tokenize.base import Tokenizer
+from operators.tokenize.base import Precision, Tokenizer, TokenKind
 from operators.window import parse_view
 from pipeline.app.media_file import DEFAULT_TOKENIZERS, MediaFile, open_file, parse_options
 from pipeline.graph import fingerprint
@@ -27,13 +27,28 @@ FORMATS = ("json", "arrow")
 WINDOWS_A_CALL = 16
 
 
+@dataclass(slots=True)
+class _Changes:
+    """How many codes differ from those of `exact`, the same tokenizer in float32."""
+
+    exact: Tokenizer
+    codes: int = 0
+    changed: int = 0
+
+    def count(self, batch: WindowBatch, tokens: TokenBatch) -> None:
+        """Some windows' more."""
+        self.codes += tokens.values.size
+        self.changed += int(np.count_nonzero(self.exact.tokenize(batch).values != tokens.values))
+
+
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """What is tokenized, with what, into which schema."""
+    """What is tokenized, with what, into which schema; `changes` where that is not in float32."""
 
     media: MediaFile
     tokenizer: Tokenizer
     schema: pa.Schema
+    changes: _Changes | None = None
 
     def segments(self) -> Iterator[tuple[list[WindowMeta], TokenBatch]]:
         """Windows and their tokens, a few at a time."""
@@ -41,10 +56,16 @@ class _Source:
         for windows in self.media.windows(view.key):
             for first in range(0, len(windows), WINDOWS_A_CALL):
                 some = windows[first : first + WINDOWS_A_CALL]
-                yield [meta for meta, _ in some], self.tokenizer.tokenize(view.stack([window for _, window in some]))
+                batch = view.stack([window for _, window in some])
+                tokens = self.tokenizer.tokenize(batch)
+                if self.changes is not None:
+                    self.changes.count(batch, tokens)
+                yield [meta for meta, _ in some], tokens
 
 
-def tokenize_file(file: Path, tokenizer: str | None, form: str, out: Path | None, options: list[str]) -> int:
+def tokenize_file(
+    file: Path, tokenizer: str | None, form: str, out: Path | None, options: list[str], precision: str = "float32"
+) -> int:
     """Write a file's tokens. Returns the exit code.
 
     Args:
@@ -53,34 +74,49 @@ def tokenize_file(file: Path, tokenizer: str | None, form: str, out: Path | None
         form: "json" or "arrow".
         out: where to; None: standard output for JSON, a file beside `file` for Arrow.
         options: of the tokenizer, as name=value.
+        precision: of its encoder; where that is not float32, the share of codes that this changes is told.
 
     Raises:
         MediatokError: the file can't be decoded, or there is no such tokenizer or format.
     """
     if form not in FORMATS:
         raise ConfigError(f"--format: must be one of {', '.join(FORMATS)}, not {form!r}")
-    source = _source(file, tokenizer, parse_options(options))
+    if precision not in set(Precision):
+        raise ConfigError(f"--precision: must be one of {', '.join(Precision)}, not {precision!r}")
+    source = _source(file, tokenizer, parse_options(options), Precision(precision))
     if form == "arrow":
         path = out or file.with_name(f"{file.name}.tokens.arrow")
         rows = _write_arrow(source, path)
-        print(f"{rows} rows in {path}", file=sys.stderr)  # noqa: T201  beside the output, for people
-        return 0
-    if out is None:
+        _tell(f"{rows} rows in {path}")
+    elif out is None:
         _write_json(source, sys.stdout)
-        return 0
-    with out.open("w", encoding="utf-8") as stream:
-        _write_json(source, stream)
+    else:
+        with out.open("w", encoding="utf-8") as stream:
+            _write_json(source, stream)
+    if (changes := source.changes) is not None:
+        share = changes.changed / max(1, changes.codes)
+        _tell(f"{changes.changed} of {changes.codes} codes ({share:.2%}) are others than in float32")
     return 0
 
 
-def _source(file: Path, name: str | None, options: Mapping[str, Any]) -> _Source:
+def _tell(line: str) -> None:
+    """Beside the output, for people."""
+    print(line, file=sys.stderr)  # noqa: T201
+
+
+def _source(file: Path, name: str | None, options: Mapping[str, Any], precision: Precision) -> _Source:
     built = registry.build(name, options) if name else None
     media = open_file(file, built.spec.modality if built else None)
     name = name or DEFAULT_TOKENIZERS[media.modality]
-    tokenizer = built or registry.build(name, options)
+    exact = built or registry.build(name, options)
+    tokenizer, changes = exact, None
+    if precision is not Precision.FLOAT32:
+        tokenizer = registry.in_precision(registry.build(name, options), precision)
+        changes = _Changes(exact) if exact.spec.kind is TokenKind.CODES else None
+    identity = registry.identity_of(tokenizer)
     plain = name.rpartition(":")[2].lower()
-    key = f"{plain}-{fingerprint(tokenizer.identity)[:8]}"
-    return _Source(media, tokenizer, product_schema(plain, key, tokenizer.spec, tokenizer.identity))
+    key = f"{plain}-{fingerprint(identity)[:8]}"
+    return _Source(media, tokenizer, product_schema(plain, key, tokenizer.spec, identity), changes)
 
 
 def _write_json(source: _Source, stream: TextIO) -> None:

@@ -11,6 +11,7 @@ class WaitReason(StrEnum):
     NO_INPUT = "no_input"
     STARTING = "starting"
     NO_WORKER_READY = "no_worker_ready"
+    NO_NODE = "no_node"
     WORKERS_BUSY = "workers_busy"
     NO_SLOT = "no_slot"
     NO_BYTES = "no_bytes"
@@ -34,6 +35,7 @@ _EXPLANATIONS = {
     WaitReason.NO_INPUT: "nothing to do: the source has no new messages",
     WaitReason.STARTING: "actors are starting and load their models",
     WaitReason.NO_WORKER_READY: "the pool has no worker; scaling or the cluster must bring one",
+    WaitReason.NO_NODE: "the cluster has no room for a worker; its autoscaler has been asked for nodes",
     WaitReason.WORKERS_BUSY: "all workers have work; this stage is the bottleneck",
     WaitReason.NO_SLOT: "as many items are in flight as allowed; one must be finished first",
     WaitReason.NO_BYTES: "the lane's memory is used up; rows must reach the packer's disk first",

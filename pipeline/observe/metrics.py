@@ -51,6 +51,7 @@ class Metric:
 
 
 _SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+_LATENCIES = (0.3, 0.5, 1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 21600.0)
 _STAGE = (Label.LANE, Label.STAGE)
 _PRODUCT = (Label.LANE, Label.PRODUCT)
 
@@ -90,6 +91,16 @@ QUEUED = _gauge("queued_items", "Items waiting before a stage", *_STAGE)
 WORKERS = _gauge("workers", "Workers by state: ready, starting, draining, wanted", *_STAGE, Label.REASON)
 WAITED = _counter("waited_seconds", "Time a lane waited, by what for", Label.LANE, Label.REASON)
 OLDEST_AGE = _gauge("oldest_item_age_seconds", "Age of the oldest item in flight", Label.LANE)
+PUBLISH_TO_COMMIT = _histogram(
+    "publish_to_commit_seconds",
+    "From a message's timestamp to the commit that covers it; evenly spread samples, so its count is no rate",
+    _LATENCIES,
+    Label.LANE,
+)
+SPILLED = _gauge("spilled_bytes", "Bytes that Ray's object store wrote to disk since the run began; any are too many")
+OUTAGES = _gauge("outages", "Buckets and hosts that are down", Label.LANE)
+HELD_LETTERS = _gauge("held_letters", "Letters that wait until their share has been judged", Label.LANE)
+STALLED = _gauge("stalled", "1 while work is queued and a slot is free, but nothing finishes", Label.LANE)
 
 METRICS: tuple[Metric, ...] = tuple(value for value in list(globals().values()) if isinstance(value, Metric))
 """All of them, in the order above."""

@@ -99,7 +99,9 @@ def _state_cell(lane: LaneStatus) -> Text:
     text = Text(lane.state, style=STATE_STYLE[lane.state])
     if lane.letters:
         text.append(f"  {units.count(lane.letters)} letters", style="red")
-    if lane.waiting is not None:
+    if lane.stalled is not None:
+        text.append(f"  STUCK: {lane.stalled.cause}", style="bold red")
+    elif lane.waiting is not None:
         text.append(f"  {lane.waiting}", style="dim")
     return text
 

@@ -13,6 +13,7 @@ from typing import Any
 from operators.errors import ConfigError
 from operators.records import Origin
 from pipeline.flow.waits import WaitReason
+from pipeline.flow.watchdog import StallCause
 
 STATUS_FILE = "status.json"
 STALE_AFTER_S = 5.0
@@ -96,6 +97,22 @@ class OutageStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class StallStatus:
+    """A lane that is stuck.
+
+    Attributes:
+        lasts_s: since something last finished.
+        detail: who, what and how long.
+        dump: the file that says more.
+    """
+
+    cause: StallCause
+    lasts_s: float
+    detail: str
+    dump: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class LaneStatus:
     """One lane.
 
@@ -110,6 +127,7 @@ class LaneStatus:
         committed_version: newest version of the lake's log with something of this lane; 0 before the first.
         held_letters: letters of items that wait until the share of letters has been judged.
         outages: places that are down, those that most items wait for first.
+        stalled: why nothing finishes though there is work; None while all is well.
     """
 
     lane: str
@@ -129,6 +147,7 @@ class LaneStatus:
     committed_version: int
     held_letters: int = 0
     outages: tuple[OutageStatus, ...] = ()
+    stalled: StallStatus | None = None
 
     @property
     def remaining_items(self) -> int | None:
@@ -154,6 +173,8 @@ class RunStatus:
         started_at_s, written_at_s: seconds since 1970, UTC.
         notes: what people should know, e.g. pools that do not fit.
         pids: of the actors on this host or others, by name: "image/workers/1", "packer image-0".
+        spilled_bytes: of Ray's object store, that it had to write to disk; None while unknown.
+        wanted_nodes: what the cluster was asked for because the pools do not fit, e.g. "3 × 1 CPU, 0.5 GPU".
     """
 
     state: State
@@ -166,6 +187,8 @@ class RunStatus:
     lanes: tuple[LaneStatus, ...]
     notes: tuple[str, ...] = ()
     pids: Mapping[str, int] = field(default_factory=dict[str, int])
+    spilled_bytes: int | None = None
+    wanted_nodes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,8 +267,13 @@ def _lane(raw: dict[str, Any]) -> LaneStatus:
         "waited_s": {WaitReason(reason): waited_s for reason, waited_s in raw["waited_s"].items()},
         "oldest": None if raw["oldest"] is None else _oldest(raw["oldest"]),
         "outages": tuple(OutageStatus(**outage) for outage in raw.get("outages", ())),
+        "stalled": _stall(raw.get("stalled")),
     }
     return LaneStatus(**{**raw, **parsed})
+
+
+def _stall(raw: dict[str, Any] | None) -> StallStatus | None:
+    return None if raw is None else StallStatus(**{**raw, "cause": StallCause(raw["cause"])})
 
 
 def _oldest(raw: dict[str, Any]) -> OldestItem:

@@ -44,6 +44,7 @@ class _StatusView:
         yield _heading(self.reading)
         for note in status.notes:
             yield Text(f"! {note}", style="yellow")
+        yield from _alarms(status, wide)
         yield from _outages(status)
         yield from ("", _lanes(status), "", _pools(status, wide))
         if any(lane.waiting or lane.waited_s for lane in status.lanes):
@@ -150,12 +151,32 @@ def _details(status: RunStatus) -> Iterator[Text]:
             yield Text(f"{lane.lane}, {lane.oldest.stage}: {lane.oldest.detail}", style="dim", overflow="fold")
 
 
+def _alarms(status: RunStatus, wide: bool) -> Iterator[Text]:
+    """What somebody should look at now."""
+    for lane in status.lanes:
+        if lane.stalled is not None:
+            stalled = lane.stalled
+            told = f"! {lane.lane} is stuck for {units.duration(stalled.lasts_s)}: {stalled.cause}: {stalled.detail}"
+            told += f"; {stalled.cause.explanation}" if wide else ""
+            yield Text(f"{told}; see {stalled.dump}" if stalled.dump else told, style="bold red", overflow="fold")
+    if status.spilled_bytes:
+        told = f"! Ray's object store has spilled {units.size(status.spilled_bytes)} to disk: give it more memory "
+        told += "(ray.object_store_bytes), or the lanes less (limits.window_bytes, limits.token_bytes)"
+        yield Text(told, style="bold red", overflow="fold")
+    if status.wanted_nodes:
+        told = f"! the pools want more machines: the cluster was asked for room for {status.wanted_nodes}"
+        yield Text(told, style="yellow", overflow="fold")
+
+
 def _outages(status: RunStatus) -> Iterator[Text]:
     for lane in status.lanes:
         for outage in lane.outages:
             told = f"! {lane.lane}: {outage.place} is down for {units.duration(outage.lasts_s)}, "
             told += f"{units.count(outage.waiting_items)} items wait: {outage.error}"
             yield Text(told, style="yellow", overflow="fold")
+        if lane.held_letters:
+            told = f"{lane.lane}: {units.count(lane.held_letters)} letters are held until their share has been judged"
+            yield Text(told, style="dim", overflow="fold")
 
 
 def one_line(lane: LaneStatus) -> str:
@@ -169,4 +190,6 @@ def one_line(lane: LaneStatus) -> str:
     if lane.letters:
         parts.append(f"{units.count(lane.letters)} letters")
     parts.append(lane.state if lane.waiting is None else f"{lane.state}, {lane.waiting}")
+    if lane.stalled is not None:
+        parts.append(f"STUCK: {lane.stalled.cause}")
     return "  ".join(parts)

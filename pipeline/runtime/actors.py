@@ -11,14 +11,17 @@ from __future__ import annotations
 import os
 import pickle
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 import ray
 
-from operators.records import TokenBatch, WindowBatch
+from operators.decode import Cursor
+from operators.records import ContentFacts, TokenBatch, WindowBatch
 from pipeline.flow.calls import Lease, SealReason
 from pipeline.records import Delivery, PackReport, SourcePartition
+from pipeline.runtime import last_words
 from pipeline.runtime.packer import Packer
 from pipeline.runtime.reporting import ReportingPacker
 from pipeline.runtime.worker import StageWorker, WorkerInfo, WorkerSpec
@@ -36,18 +39,24 @@ class StageActor:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
         # Tokenizers in Rust would take every core of the node otherwise.
         os.environ["RAYON_NUM_THREADS"] = str(spec.threads)
-        self._worker = StageWorker(spec)
+        self._worker = StageWorker(spec, last_words.leave)
 
     def info(self) -> tuple[WorkerInfo, tuple[str, ...]]:
         """Answers once the worker is warm: where it runs, and the ids of the GPUs that Ray has given it."""
-        gpus = ray.get_runtime_context().get_accelerator_ids().get("GPU", [])
-        return self._worker.info(), tuple(gpus)
+        context = ray.get_runtime_context()
+        node, actor = context.get_node_id(), context.get_actor_id() or ""
+        gpus = context.get_accelerator_ids().get("GPU", [])
+        return replace(self._worker.info(), node=node, actor=actor), tuple(gpus)
 
     def prepare(self, pickled_leases: bytes) -> tuple[Any, ...]:
         """(PrepareAnswer, WindowBatch a view...): call with `num_returns = 1 + views`."""
         leases: tuple[Lease, ...] = pickle.loads(pickled_leases)  # noqa: S301  the coordinator's
         answer, batches = self._worker.prepare(leases)
         return (answer, *batches)
+
+    def forget(self, facts: ContentFacts, cursor: Cursor) -> None:
+        """See `StageWorker.forget`. Nobody waits for this."""
+        self._worker.forget(facts, cursor)
 
     def tokenize(self, product: str, rows: Sequence[tuple[int, int]], *batches: WindowBatch) -> tuple[Any, Any]:
         """(TokenizeAnswer, TokenBatch): call with `num_returns=2`."""

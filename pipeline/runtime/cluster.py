@@ -7,8 +7,9 @@ from typing import Any
 
 import ray
 import structlog
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from operators.errors import ConfigError
+from operators.errors import ConfigError, RayLostError
 from pipeline.config import RayConfig
 from pipeline.scale.allocate import Node
 
@@ -36,9 +37,28 @@ def start(config: RayConfig) -> tuple[Node, ...]:
 
 
 def nodes() -> tuple[Node, ...]:
-    """What each node of the cluster has now."""
-    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    """What each node of the cluster has now.
+
+    Raises:
+        RayLostError: this process's own node is not among them any more: Ray says nothing by itself, and everything
+            that is sent goes nowhere.
+    """
+    alive = {node["NodeID"]: node["Resources"] for node in ray.nodes() if node["Alive"]}
+    if ray.get_runtime_context().get_node_id() not in alive:
+        raise RayLostError(f"this process's node of the Ray cluster has died; {len(alive)} other nodes are alive")
+    resources = alive.values()
     return tuple(Node(float(each.get("CPU", 0)), int(each.get("GPU", 0))) for each in resources if each.get("CPU"))
+
+
+def packer_options() -> dict[str, Any]:
+    """Of an actor that takes no CPU and runs on this process's node.
+
+    Packers always hold rows, and a node with an actor is never idle: elsewhere an autoscaler would keep it for ever, or
+    take it with its spool. An actor that takes nothing at all goes to a random node, whatever strategy it has [2.60]:
+    hence the little memory.
+    """
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    return {"num_cpus": 0, "num_gpus": 0, "memory": 1 << 20, "scheduling_strategy": here}
 
 
 def stop() -> None:
@@ -53,6 +73,7 @@ def _start_local(config: RayConfig, quiet: dict[str, Any]) -> None:
         "num_gpus": config.gpus,
         "object_store_memory": config.object_store_bytes,
         "include_dashboard": False,
+        "_metrics_export_port": config.metrics_port,
         **quiet,
     }
     try:

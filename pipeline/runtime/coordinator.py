@@ -20,6 +20,7 @@ import ray
 import structlog
 
 from operators.errors import StopError
+from pipeline.flow.glance import Around
 from pipeline.lake.pace import Pace
 from pipeline.runtime.desk import CommitResult, LakeDesk
 from pipeline.runtime.lane_run import LaneRun
@@ -90,6 +91,7 @@ class Coordinator:
         self._observe = observe
         self._commit: Future[CommitResult] | None = None
         self._due = self._pace.first(time.monotonic())
+        self._due_since_s = time.monotonic()
         self._began_s = 0.0
         self._asked = False
         self.draining = False
@@ -98,6 +100,20 @@ class Coordinator:
     def committing(self) -> bool:
         """Whether a commit is under way."""
         return self._commit is not None
+
+    def around(self, lane: LaneRun, now_s: float) -> Around:
+        """What the watchdog must know of a lane's surroundings."""
+        return Around(
+            committing_s=None if self._commit is None else now_s - self._began_s,
+            commit_every_s=self._due.at_s - self._due_since_s,
+            lag=0 if lane.paused or lane.error is not None else lane.lag,
+            nodes_wanted=bool(self.wanted_nodes),
+        )
+
+    @property
+    def wanted_nodes(self) -> str:
+        """What the cluster was asked for, for people; "" where it has all that is wanted."""
+        return self._scaler.wanted_nodes
 
     @property
     def decisions(self) -> Mapping[str, Decision]:
@@ -144,6 +160,7 @@ class Coordinator:
         """Leave the groups, stop the actors, write the live lists."""
         for lane in self.lanes:
             lane.close()
+        self._scaler.close()
         self.desk.close()
 
     def _end_reason(self) -> EndReason:
@@ -175,10 +192,10 @@ class Coordinator:
             self._began_s = now_s
             self._commit = self.desk.commit(sealed)
         else:
-            self._due = self._pace.after(now_s, took_s=0.0, conflicts=0)
+            self._due, self._due_since_s = self._pace.after(now_s, took_s=0.0, conflicts=0), now_s
 
     def _committed(self, result: CommitResult) -> None:
-        self._due = self._pace.after(self._began_s, result.took_s, result.conflicts)
+        self._due, self._due_since_s = self._pace.after(self._began_s, result.took_s, result.conflicts), self._began_s
         self.progress.commits += 1
         self.progress.commit_s = result.took_s
         self.progress.version = result.version

@@ -13,26 +13,27 @@ import ray
 import ray.exceptions
 import structlog
 
-from operators.errors import Disposition, InvariantError, MediatokError
+from operators.errors import Disposition, InvariantError, MediatokError, MemoryPressureError
 from operators.records import Failure
+from pipeline.flow.call_times import CallAge, CallTimes, Deadlines, stage_and_actor
 from pipeline.flow.calls import Action, Block, CallFailure, Forget, Lease, Pack, Prepare, PreparedItem, Seal, Tokenize
 from pipeline.flow.lane import Lane
 from pipeline.flow.lease import backoff_s
 from pipeline.flow.prepare_stage import PREPARE
 from pipeline.runtime.actors import PackerActor
+from pipeline.runtime.call_errors import DIED, LOST, blameless, brief
+from pipeline.runtime.cluster import packer_options
 from pipeline.runtime.intake import Claims
+from pipeline.runtime.memory import Departure, Leaving, memory_failure
 from pipeline.runtime.packer import Packer
 from pipeline.runtime.pool import Pool, WorkerState
 from pipeline.runtime.worker import CallReport, PrepareAnswer, TokenizeAnswer
 
 _log = structlog.get_logger(__name__)
 
-DIED = (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError)
 SETTLE_S = 2.0
 """How long the other calls of a dead worker may take to say so."""
 MOST_STILLBORN = 3
-
-LOST = (ray.exceptions.ObjectLostError, ray.exceptions.OwnerDiedError)
 
 
 @dataclass(slots=True)
@@ -65,6 +66,10 @@ class LaneDriver:
         pools: by stage, the pool whose workers serve it.
         make_packer: by packer name, what builds it inside its actor.
         claims: which lane takes what.
+        deadlines: after which a call's actor is killed.
+
+    Attributes:
+        times: how long calls take, and which are under way.
     """
 
     def __init__(
@@ -74,8 +79,10 @@ class LaneDriver:
         make_packer: Mapping[str, Callable[[], Packer]],
         claims: Claims,
         rng: random.Random,
+        deadlines: Deadlines | None = None,
     ) -> None:
         self.lane = lane
+        self.times = CallTimes(deadlines)
         self.tally = Tally()
         self.pools = list({id(pool): pool for pool in pools.values()}.values())
         self._make_packer = make_packer
@@ -107,7 +114,7 @@ class LaneDriver:
 
     def start_worker(self, pool: Pool) -> None:
         """One worker more in a pool."""
-        worker = pool.start()
+        worker = pool.start(near=pool.next_node(self.pools))
         self._warming[worker.warm] = (pool, worker.name)
 
     def retire_worker(self, pool: Pool, name: str) -> None:
@@ -122,18 +129,24 @@ class LaneDriver:
 
     def step(self, now_s: float) -> int:
         """Send all that can be sent; stop workers that have retired. Returns how many calls were sent."""
+        for late in self.times.overdue(now_s):
+            self._give_up(late)
         actions = self.lane.actions(now_s)
         for action in actions:
-            self._send(_Sent(action))
+            self._send(_Sent(action), now_s)
         while self._later and self._later[0][0] <= now_s:
-            self._send(heapq.heappop(self._later)[2])
+            self._send(heapq.heappop(self._later)[2], now_s)
+        for left in self.lane.take_abandoned():
+            if (worker := self._pool_of(left.worker).workers.get(left.worker)) is not None:
+                worker.actor.forget.remote(left.facts, left.cursor)
         for name in self.lane.core.workers.retired():
             self.lane.core.workers.remove(name)
             self._pool_of(name).discard(name)
             _log.info("worker let go", worker=name)
         return len(actions)
 
-    def _send(self, sent: _Sent) -> None:
+    def _send(self, sent: _Sent, now_s: float) -> None:
+        self.times.begin(sent.action.call, *stage_and_actor(sent.action), now_s)
         match sent.action:
             case Prepare(worker=worker, leases=leases):
                 call = self._pool_of(worker).workers[worker].prepare
@@ -166,12 +179,19 @@ class LaneDriver:
             self._packer_started(ref)
             return
         sent = self._sent.pop(ref, None)
-        if sent is None or sent.action.call not in self.lane.core.calls:
+        if sent is None:
+            return
+        if sent.action.call not in self.lane.core.calls:
+            self.times.end(sent.action.call, now_s, answered=False)
             return  # its actor was lost, and with it this call
         try:
             answer: Any = ray.get(ref)
         except Exception as error:  # noqa: BLE001  sorted by kind below; what is unknown is raised again
+            self.times.end(sent.action.call, now_s, answered=False)
             self._failed(sent, error, now_s)
+            return
+        self.times.end(sent.action.call, now_s)
+        if isinstance(sent.action, Prepare | Tokenize) and not self._begun(sent, sent.action.worker, answer.report):
             return
         match sent.action:
             case Prepare():
@@ -193,7 +213,8 @@ class LaneDriver:
         self.tally.prepared += len(answer.items)
         self.tally.fetched_bytes += answer.fetched_bytes
         sizes = zip(pool.spec.views, sent.handles, answer.sizes_bytes, strict=True)
-        blocks = {view: Block(handle, size) for view, handle, size in sizes if size}
+        node = self.lane.core.workers.node_of(sent.action.worker)
+        blocks = {view: Block(handle, size, node=node) for view, handle, size in sizes if size}
         sent.handles = ()
         items = [self._claim(lease, item) for lease, item in zip(sent.action.leases, answer.items, strict=True)]
         self.lane.prepared(sent.action.call, items, blocks, now_s)
@@ -244,12 +265,11 @@ class LaneDriver:
         """All of a worker's calls end with it, but only the oldest without an answer was being computed."""
         assert isinstance(first.action, Prepare | Tokenize)
         worker = first.action.worker
-        suspect = worker in self._pool_of(worker).workers and not _blameless(error)
-        others = {
-            ref: sent
-            for ref, sent in self._sent.items()
-            if isinstance(sent.action, Prepare | Tokenize) and sent.action.worker == worker
-        }
+        pool = self._pool_of(worker)
+        departure = pool.last_words(worker)
+        suspect = worker in pool.workers and not blameless(error)
+        suspect = suspect and (departure is None or departure.reason is Leaving.MEMORY_IN_CALL)
+        others = {ref: sent for ref, sent in self._sent.items() if getattr(sent.action, "worker", None) == worker}
         if others:
             ray.wait(list(others), num_returns=len(others), timeout=SETTLE_S, fetch_local=False)
         failed = [(first, error)]
@@ -260,19 +280,23 @@ class LaneDriver:
                 continue  # comes by itself
             except Exception as each:  # noqa: BLE001  sorted below, like the first
                 del self._sent[ref]
+                self.times.end(sent.action.call, now_s, answered=False)
                 failed.append((sent, each))
             else:
                 self.receive(ref, now_s)
-        self._lose_worker(worker)
+        self._lose_worker(worker, departure)
         for sent, each in sorted(failed, key=lambda pair: pair[0].action.call):
             how = CallFailure.WORKER_DIED if suspect else CallFailure.WORKER_LEFT
             suspect = False
-            self._call_failed(sent, CallFailure.VALUE_LOST if isinstance(each, LOST) else how, each)
+            told = each if departure is None else memory_failure(departure)
+            self._call_failed(sent, CallFailure.VALUE_LOST if isinstance(each, LOST) else how, told)
 
     def _call_failed(self, sent: _Sent, how: CallFailure, error: Exception) -> None:
         assert isinstance(sent.action, Prepare | Tokenize)
-        blame = self.lane.failed(sent.action.call, how, Failure("worker.died", "worker", _brief(error)))
-        _log.warning("call failed", worker=sent.action.worker, how=how.value, blame=blame.value, error=_brief(error))
+        code = error.code if isinstance(error, MemoryPressureError) else "worker.died"
+        why = self.times.given_up.pop(sent.action.call, brief(error))
+        blame = self.lane.failed(sent.action.call, how, Failure(code, "worker", why))
+        _log.warning("call failed", worker=sent.action.worker, how=how.value, blame=blame.value, error=why)
 
     def _packer_failed(self, sent: _Sent, error: Exception, now_s: float) -> None:
         assert isinstance(sent.action, Pack | Seal | Forget)
@@ -280,17 +304,23 @@ class LaneDriver:
         cause = error.cause if isinstance(error, ray.exceptions.RayTaskError) else error
         if isinstance(error, (*DIED, *LOST)):
             # A token batch that is lost has no way back but from the start; its packer goes with it, to begin clean.
-            _log.warning("packer lost", packer=packer, error=_brief(error))
+            _log.warning("packer lost", packer=packer, error=brief(error))
             ray.kill(self._packers[packer], no_restart=True)
             self.lane.packer_lost(packer)
             self._packers[packer] = self._start_packer(packer)
         elif isinstance(cause, MediatokError) and cause.disposition is Disposition.RETRY:
             sent.tries += 1
             due_s = now_s + backoff_s(sent.tries, self._rng)
-            _log.warning("packer tries again", packer=packer, tries=sent.tries, error=_brief(cause))
+            _log.warning("packer tries again", packer=packer, tries=sent.tries, error=brief(cause))
             heapq.heappush(self._later, (due_s, sent.action.call, sent))
         else:
             raise cause if isinstance(cause, MediatokError) else error
+
+    def _give_up(self, late: CallAge) -> None:
+        """A call is past its deadline: its actor is killed, and the call fails like any whose actor died."""
+        _log.warning("call given up", who=late.who, stage=late.stage, age_s=round(late.age_s))
+        actor = self._packers.get(late.who) or self._pool_of(late.who).workers[late.who].actor
+        ray.kill(actor, no_restart=True)
 
     # --- actors ---
 
@@ -305,9 +335,9 @@ class LaneDriver:
         except DIED as error:
             if getattr(error, "actor_init_failed", False):
                 raise InvariantError(f"{name} can't start: {error}") from error
-            self._stillborn(pool, name, _brief(error))
+            self._stillborn(pool, name, brief(error))
             return
-        self.lane.worker_ready(name, pool.spec.stages)
+        self.lane.worker_ready(name, pool.spec.stages, worker.node)
 
     def _stillborn(self, pool: Pool, name: str, error: str) -> None:
         pool.discard(name)
@@ -318,15 +348,25 @@ class LaneDriver:
             raise InvariantError(f"{pool.name}: {pool.stillborn} workers in a row died while they started: {error}")
         self.start_worker(pool)
 
-    def _lose_worker(self, name: str) -> None:
+    def _begun(self, sent: _Sent, name: str, report: CallReport) -> bool:
+        """Whether the call was begun at all; a worker that says that it leaves is replaced."""
+        if report.leaving is None:
+            return True
+        pool = self._pool_of(name)
+        if pool.workers[name].state is WorkerState.READY:
+            _log.warning("worker leaves", worker=name, memory=report.leaving.message)
+            pool.left_for_memory += 1
+            self.retire_worker(pool, name)
+            self.start_worker(pool)
+        if not report.begun:
+            self._call_failed(sent, CallFailure.WORKER_LEFT, memory_failure(report.leaving))
+        return report.begun
+
+    def _lose_worker(self, name: str, departure: Departure | None) -> None:
         self.lane.core.workers.remove(name)
         pool = self._pool_of(name)
-        if name in pool.workers:
-            leaving = pool.workers[name].state is WorkerState.RETIRING
-            pool.deaths += not leaving
-            pool.discard(name)
-            if not leaving:
-                self.start_worker(pool)
+        if pool.lose(name, departure):
+            self.start_worker(pool)
 
     def _pool_of(self, worker: str) -> Pool:
         prefix = worker.rpartition("/")[0]
@@ -334,7 +374,7 @@ class LaneDriver:
 
     def _start_packer(self, name: str) -> Any:  # noqa: ANN401
         self._packer_pids.pop(name, None)
-        actor: Any = PackerActor.options(num_cpus=0, num_gpus=0).remote(self._make_packer[name])
+        actor: Any = PackerActor.options(**packer_options()).remote(self._make_packer[name])
         self._packer_starts[actor.info.remote()] = name
         return actor
 
@@ -346,7 +386,7 @@ class LaneDriver:
             if getattr(error, "actor_init_failed", False):
                 raise InvariantError(f"packer {name} can't start: {error}") from error
             # It died later: the next call to it says so, and it is replaced then.
-            _log.warning("packer died while starting", packer=name, error=_brief(error))
+            _log.warning("packer died while starting", packer=name, error=brief(error))
 
     def stop(self) -> None:
         """Stop every actor of this lane."""
@@ -354,15 +394,3 @@ class LaneDriver:
             pool.stop()
         for actor in self._packers.values():
             ray.kill(actor, no_restart=True)
-
-
-def _blameless(error: Exception) -> bool:
-    """Whether the node went or lacked memory, not the process by itself: no batch is to blame for that."""
-    gone = bool(getattr(error, "preempted", False)) or "node died" in str(error).lower()
-    return gone or isinstance(error, ray.exceptions.OutOfMemoryError)
-
-
-def _brief(error: BaseException) -> str:
-    """The first line that says something."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:300]

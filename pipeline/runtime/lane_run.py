@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import time
+from collections import Counter, deque
 from enum import StrEnum
 
 import structlog
@@ -30,6 +31,8 @@ from pipeline.source.base import Source
 from pipeline.source.events import Assigned, EndReached, Event, Exhausted, Hole, Lost, Messages, Revoked, Tasks
 
 POLL_MESSAGES = 500
+LATENCIES = 200
+"""Messages of a commit whose time since publication is taken, at least where there are as many."""
 
 _log = structlog.get_logger(__name__)
 
@@ -70,6 +73,7 @@ class LaneRun:
         self._exhausted = False
         self._down: dict[str, Outage] = {}
         self.paused_times = 0
+        self._latencies_s: deque[float] = deque(maxlen=10 * LATENCIES)
 
     @property
     def idle(self) -> bool:
@@ -164,6 +168,7 @@ class LaneRun:
                 if self.error is None:
                     self._stop(_superseded(part.sealed.product))
                 continue
+            self._note_latencies(part)
             self.done_messages += self.lane.settled(part.sealed.product, part.settled)
             self.lane.redo(part.sealed.product, part.unsettled)
             self._count(part)
@@ -178,6 +183,25 @@ class LaneRun:
         mine = {log: offset for log, offset in result.positions.items() if log in self._assigned}
         if mine and self.error is None:
             self.source.advise(mine)
+
+    def take_latencies(self) -> list[float]:
+        """Seconds from publication to commit of messages done since the last call: evenly spread samples of them."""
+        taken = list(self._latencies_s)
+        self._latencies_s.clear()
+        return taken
+
+    def _note_latencies(self, part: PartResult) -> None:
+        """Of messages that owe nothing more than this part; those of a source without timestamps have none."""
+        now_ms = time.time() * 1000
+        step = max(1, sum(span.count for span in part.settled) // LATENCIES)
+        for span in part.settled:
+            for start, end in span.ranges:
+                for offset in range(start, end, step):
+                    entry = self.lane.core.ledger.entry(Origin(*span.log, offset, 0))
+                    if entry is None or not entry.message.timestamp_ms:
+                        continue
+                    if len(entry.uncommitted) == 1 and part.sealed.product in entry.uncommitted:
+                        self._latencies_s.append(max(0.0, now_ms - entry.message.timestamp_ms) / 1000)
 
     def _count(self, part: PartResult) -> None:
         """Its letters and empties that this process brought."""

@@ -6,7 +6,7 @@ import os
 import socket
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +30,10 @@ from pipeline.observe.status import (
 )
 from pipeline.runtime.coordinator import Coordinator
 from pipeline.runtime.lane_run import Ended, LaneRun
+from pipeline.runtime.object_store import StoreWatch, read_use
 from pipeline.runtime.pool import Pool, WorkerState
 from pipeline.runtime.scaler import held_by
+from pipeline.runtime.stalls import StallWatch
 from pipeline.scale.decide import Decision
 
 PERIOD_S = 1.0
@@ -76,6 +78,8 @@ class Observer:
         self._started_at_s = time.time()
         self._next_s = 0.0
         self._unwritten = False
+        self._stalls = StallWatch(state_dir)
+        self._store = StoreWatch(read_use)
         self._clocks: dict[str, WaitClock] = defaultdict(WaitClock)
         self._rates: dict[tuple[str, str], _Rate] = defaultdict(_Rate)
         self._metrics = m.Metrics()
@@ -86,7 +90,7 @@ class Observer:
     def __call__(self, coordinator: Coordinator, now_s: float) -> None:
         """One round has passed."""
         for lane in coordinator.lanes:
-            reason = waiting_for(lane, coordinator.committing)
+            reason = waiting_for(lane, committing=coordinator.committing, growing=bool(coordinator.wanted_nodes))
             if self._clocks[lane.name].enter(reason, now_s) and reason is not None:
                 _log.debug("waits", lane=lane.name, reason=reason.value, why=reason.explanation)
         if now_s >= self._next_s:
@@ -95,7 +99,6 @@ class Observer:
 
     def publish(self, coordinator: Coordinator, now_s: float, state: State) -> RunStatus:
         """Write and show the present status."""
-        decisions = coordinator.decisions
         status = RunStatus(
             state=state,
             config=self._config,
@@ -104,9 +107,11 @@ class Observer:
             host=socket.gethostname(),
             started_at_s=self._started_at_s,
             written_at_s=time.time(),
-            lanes=tuple(self._lane(lane, decisions, coordinator.progress.version, now_s) for lane in coordinator.lanes),
+            lanes=tuple(self._lane(lane, coordinator, now_s) for lane in coordinator.lanes),
             notes=self._notes,
             pids={name: pid for lane in coordinator.lanes for name, pid in lane.driver.pids.items()},
+            spilled_bytes=self._store.look(now_s),
+            wanted_nodes=coordinator.wanted_nodes,
         )
         self._write(status)
         self._export(coordinator, status)
@@ -124,8 +129,9 @@ class Observer:
         else:
             self._unwritten = False
 
-    def _lane(self, run: LaneRun, decisions: Mapping[str, Decision], version: int, now_s: float) -> LaneStatus:
-        core = run.lane.core
+    def _lane(self, run: LaneRun, coordinator: Coordinator, now_s: float) -> LaneStatus:
+        core, decisions = run.lane.core, coordinator.decisions
+        around = coordinator.around(run, now_s)
         tokens = sum(run.driver.tally.tokens.values())
         clock = self._clocks[run.name]
         return LaneStatus(
@@ -148,9 +154,10 @@ class Observer:
             waiting=clock.reason,
             waited_s=clock.totals(now_s),
             oldest=_oldest(run, now_s),
-            committed_version=version,
+            committed_version=coordinator.progress.version,
             held_letters=core.failures.held,
             outages=_outages(run, now_s),
+            stalled=self._stalls.look(run, around, coordinator.progress.commits, now_s),
         )
 
     def _pool(self, run: LaneRun, pool: Pool, decision: Decision | None, now_s: float) -> PoolStatus:
@@ -179,11 +186,17 @@ class Observer:
             self._metrics.set(m.IN_FLIGHT_BYTES, lane.in_flight_bytes, lane=name)
             self._metrics.set(m.PAUSED, float(run.paused), lane=name)
             self._metrics.set(m.OLDEST_AGE, lane.oldest.age_s if lane.oldest else 0.0, lane=name)
+            self._metrics.set(m.OUTAGES, len(run.lane.outages), lane=name)
+            self._metrics.set(m.HELD_LETTERS, lane.held_letters, lane=name)
+            self._metrics.set(m.STALLED, float(lane.stalled is not None), lane=name)
+            for age_s in run.take_latencies():
+                self._metrics.observe(m.PUBLISH_TO_COMMIT, age_s, lane=name)
             for pool, shown in zip(run.driver.pools, lane.pools, strict=True):
                 labels = {"lane": name, "stage": shown.stage}
                 self._grow(m.ITEMS, pool.items_in_all, **labels)
                 self._grow(m.STAGE_BUSY, pool.busy_in_all_s, **labels)
                 self._grow(m.WORKER_DEATHS, pool.deaths, **labels, reason="died")
+                self._grow(m.WORKER_DEATHS, pool.left_for_memory, **labels, reason="memory")
                 self._metrics.set(m.QUEUED, shown.queued_items, **labels)
                 for state, count in (
                     ("ready", shown.workers_ready),
@@ -205,6 +218,7 @@ class Observer:
         if self._grow(m.COMMITS, progress.commits):
             self._metrics.observe(m.COMMIT_DURATION, progress.commit_s)
         self._metrics.set(m.COMMITTED_VERSION, progress.version)
+        self._metrics.set(m.SPILLED, status.spilled_bytes or 0)
         self._exporter.export(self._metrics.drain())
 
     def _grow(self, metric: m.Metric, total: float, **labels: str) -> bool:
@@ -228,8 +242,13 @@ def state_of(run: LaneRun) -> State:
     return State.IDLE if run.idle and not len(run.lane.core.ledger) else State.RUNNING
 
 
-def waiting_for(run: LaneRun, committing: bool) -> WaitReason | None:
-    """What keeps this lane from going faster, most downstream cause first; None while it computes."""
+def waiting_for(run: LaneRun, *, committing: bool, growing: bool) -> WaitReason | None:
+    """What keeps this lane from going faster, most downstream cause first; None while it computes.
+
+    Args:
+        committing: whether a commit is under way.
+        growing: whether the cluster was asked for nodes.
+    """
     lane = run.lane
     if lane.waits_for_outage:
         return WaitReason.OUTAGE
@@ -237,18 +256,31 @@ def waiting_for(run: LaneRun, committing: bool) -> WaitReason | None:
         waits = [lane.core.waits.get(key) for key in lane.views]
         return WaitReason.NO_BYTES if WaitReason.NO_BYTES in waits else None
     if lane.works:
-        if not any(pool.count(WorkerState.READY) for pool in run.driver.pools):
-            starting = any(pool.count(WorkerState.STARTING) for pool in run.driver.pools)
-            return WaitReason.STARTING if starting else WaitReason.NO_WORKER_READY
-        ready = lane.prepare.ready
-        if not len(ready) and (ready.delayed or ready.parked) and not lane.tokenize.queued:
-            return WaitReason.OUTAGE if ready.parked else WaitReason.BACKING_OFF
-        return lane.core.waits.get(PREPARE) if len(ready) else WaitReason.BATCH_FILLING
+        return _held_up(run, growing=growing)
     if lane.core.failures.held and not lane.pack.holds_rows:
         return WaitReason.HOLDING_LETTERS
     if len(lane.core.ledger):
         return WaitReason.COMMITTING if committing else WaitReason.SHARD_FILLING
     return WaitReason.DRAINING if lane.draining else WaitReason.NO_INPUT
+
+
+def _held_up(run: LaneRun, *, growing: bool) -> WaitReason:
+    """Why nothing computes although there is work: the reason of the last stage that has some."""
+    lane = run.lane
+    if lane.pack.queued:
+        return WaitReason.PACKER_FULL
+    ready = lane.prepare.ready
+    stages = [key for key, batcher in lane.tokenize.batchers.items() if len(batcher)]
+    for stage in [*stages, *([PREPARE] if len(ready) else [])]:
+        pools = [pool for pool in run.driver.pools if stage in pool.spec.stages]
+        if any(pool.count(WorkerState.READY) for pool in pools):
+            reason = lane.core.waits.get(stage, WaitReason.NO_INPUT)
+            # It has come since the lane last looked, and goes the next time.
+            return WaitReason.BATCH_FILLING if reason is WaitReason.NO_INPUT else reason
+        if any(pool.count(WorkerState.STARTING) for pool in pools):
+            return WaitReason.STARTING
+        return WaitReason.NO_NODE if growing else WaitReason.NO_WORKER_READY
+    return WaitReason.OUTAGE if ready.parked else WaitReason.BACKING_OFF
 
 
 def _oldest(run: LaneRun, now_s: float) -> OldestItem | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -11,7 +12,11 @@ from typing import Any
 import ray
 import structlog
 
+from pipeline.flow.prepare_stage import PREPARE
+from pipeline.runtime import last_words
 from pipeline.runtime.actors import StageActor
+from pipeline.runtime.memory import Departure
+from pipeline.runtime.nearness import node_for, preferring
 from pipeline.runtime.worker import WorkerInfo, WorkerSpec
 
 _log = structlog.get_logger(__name__)
@@ -32,6 +37,7 @@ class Worker:
     Attributes:
         warm: answers when it can take calls.
         prepare, tokenize: its methods, told how many values they return.
+        node: where it runs; until it is warm, where it should.
         gpus: ids that Ray gave it.
         stages: of which it has answered a call.
     """
@@ -43,6 +49,7 @@ class Worker:
     since_s: float
     prepare: Any
     tokenize: Any
+    node: str = ""
     info: WorkerInfo | None = None
     gpus: tuple[str, ...] = ()
     stages: set[str] = field(default_factory=set[str])
@@ -72,6 +79,7 @@ class Pool:
         cpus: of one worker, as Ray accounts them.
         items_in_all, busy_in_all_s: since the run began, every call counted.
         deaths: workers that ended without being asked.
+        left_for_memory: workers that left by themselves, over their limit of memory; none of them is a death.
         stillborn: of these, those that died while they started, since one last became ready.
     """
 
@@ -82,6 +90,7 @@ class Pool:
     items_in_all: float = 0.0
     busy_in_all_s: float = 0.0
     deaths: int = 0
+    left_for_memory: int = 0
     stillborn: int = 0
     _left: float = 0.0
     _finished: float = 0.0
@@ -97,10 +106,30 @@ class Pool:
         """Workers in this state."""
         return sum(worker.state is state for worker in self.workers.values())
 
-    def start(self) -> Worker:
-        """One worker more; it is of use once its `warm` answers."""
+    @property
+    def nodes(self) -> tuple[str, ...]:
+        """Of each worker that is here to stay."""
+        return tuple(worker.node for worker in self.workers.values() if worker.state is not WorkerState.RETIRING)
+
+    def next_node(self, pools: Iterable[Pool]) -> str:
+        """The node for one more worker of a pool that only decodes: one of its lane's tokenizers'; "" for any.
+
+        Args:
+            pools: of its lane.
+        """
+        if self.spec.stages != (PREPARE,):
+            return ""
+        return node_for(self.nodes, (node for pool in pools if pool is not self for node in pool.nodes))
+
+    def start(self, near: str = "") -> Worker:
+        """One worker more; it is of use once its `warm` answers.
+
+        Args:
+            near: the node that it should run on, if that has room; "": any.
+        """
         name = f"{self.name}/{next(self._numbers)}"
-        actor: Any = StageActor.options(num_cpus=self.cpus, num_gpus=self.spec.gpus).remote(self.spec)
+        options = {"num_cpus": self.cpus, "num_gpus": self.spec.gpus, "scheduling_strategy": preferring(near)}
+        actor: Any = StageActor.options(**options).remote(self.spec)
         worker = Worker(
             name,
             actor,
@@ -109,6 +138,7 @@ class Pool:
             since_s=time.monotonic(),
             prepare=actor.prepare.options(num_returns=1 + len(self.spec.views)),
             tokenize=actor.tokenize.options(num_returns=2),
+            node=near,
         )
         self.workers[name] = worker
         return worker
@@ -120,7 +150,7 @@ class Pool:
             Exception: what its start failed with.
         """
         info, worker.gpus = ray.get(worker.warm)
-        worker.info = info
+        worker.info, worker.node = info, info.node
         self.stillborn = 0
         worker.state = WorkerState.READY
         _log.info(
@@ -130,7 +160,13 @@ class Pool:
             device=info.device,
             gpus=list(worker.gpus),
             start_s=round(time.monotonic() - worker.since_s, 2),
+            warm_up_s=round(info.warm_up_s, 2),
         )
+
+    def last_words(self, name: str) -> Departure | None:
+        """What a worker that is dead has said of why it went; None where it said nothing."""
+        worker = self.workers.get(name)
+        return last_words.take(worker.info.actor) if worker is not None and worker.info is not None else None
 
     def to_retire(self, count: int) -> list[Worker]:
         """Choose `count` workers to let go: those that have not warmed up first."""
@@ -145,6 +181,20 @@ class Pool:
         worker = self.workers.pop(name, None)
         if worker is not None:
             ray.kill(worker.actor, no_restart=True)
+
+    def lose(self, name: str, departure: Departure | None) -> bool:
+        """A worker is dead. Returns whether another must take its place.
+
+        Args:
+            departure: why it left by itself; None: it did not.
+        """
+        worker = self.workers.get(name)
+        self.discard(name)
+        if worker is None or worker.state is WorkerState.RETIRING:
+            return False
+        self.deaths += departure is None
+        self.left_for_memory += departure is not None
+        return True
 
     def worked(self, name: str, stage: str, items: float, busy_s: float) -> None:
         """A worker's call has come back.

@@ -10,14 +10,19 @@ import structlog
 from pipeline.flow.calls import Prepare, Tokenize
 from pipeline.flow.prepare_stage import PREPARE
 from pipeline.runtime.lane_run import LaneRun
-from pipeline.runtime.placement import PoolPlan
+from pipeline.runtime.node_requests import NodeRequests
+from pipeline.runtime.placement import PoolPlan, hardest_first, wish
 from pipeline.runtime.pool import Pool, WorkerState
-from pipeline.scale.allocate import Node, Wish, allocate
+from pipeline.scale.allocate import GrantReason, Node, Wish, allocate
+from pipeline.scale.demand import Bundles, Demand, PoolDemand, told
+from pipeline.scale.packing import Share
+from pipeline.scale.plan import PoolPlan as PoolDecision
 from pipeline.scale.plan import PoolRequest, plan
 from pipeline.scale.records import Decision, PoolLimits, PoolMemory, PoolSignals
 
 PERIOD_S = 1.0
 DRAINING = " (draining)"
+SHORT = {GrantReason.SHORT_OF_CPUS, GrantReason.SHORT_OF_GPUS, GrantReason.GPU_FRAGMENTED, GrantReason.NEVER_FITS}
 
 _log = structlog.get_logger(__name__)
 
@@ -60,11 +65,19 @@ class Scaler:
     Args:
         plans: by pool name.
         nodes: of the cluster, as it is now: it may grow.
+        requests: where the cluster grows if it is asked to; None: it does not.
     """
 
     def __init__(
-        self, lanes: Sequence[LaneRun], plans: Mapping[str, PoolPlan], nodes: Callable[[], Sequence[Node]]
+        self,
+        lanes: Sequence[LaneRun],
+        plans: Mapping[str, PoolPlan],
+        nodes: Callable[[], Sequence[Node]],
+        requests: NodeRequests | None = None,
     ) -> None:
+        self._requests = requests
+        self._demand = Demand()
+        self._bundles: Bundles = {}
         self._pools = {pool.name: _Scaled(plans[pool.name], pool, run) for run in lanes for pool in run.driver.pools}
         self._nodes = nodes
         self._last_s: float | None = None
@@ -74,11 +87,29 @@ class Scaler:
         """The last decision of each pool."""
         return {name: scaled.decision for name, scaled in self._pools.items() if scaled.decision is not None}
 
+    @property
+    def wanted_nodes(self) -> str:
+        """What the cluster was asked for, for people; "" where it has all that is wanted."""
+        return told(self._bundles)
+
     def start(self) -> None:
-        """The workers that each pool begins with."""
-        for scaled in self._pools.values():
-            for _ in range(scaled.plan.least):
+        """The workers that each pool begins with; where the cluster grows, those that fit already."""
+        least = {name: wish(scaled.plan, scaled.plan.least) for name, scaled in self._pools.items()}
+        grants = allocate(least, self._nodes())
+        for name in self._hardest_first():
+            scaled = self._pools[name]
+            for _ in range(grants[name].workers if self._requests else scaled.plan.least):
                 scaled.run.driver.start_worker(scaled.pool)
+
+    def _hardest_first(self) -> list[str]:
+        """Pools in the order in which they should start; see `placement`."""
+        return [planned.name for planned in hardest_first(scaled.plan for scaled in self._pools.values())]
+
+    def close(self) -> None:
+        """The machines that were asked for are not wanted any more."""
+        if self._requests is not None:
+            self._requests.close()
+            self._bundles = {}
 
     def tick(self, now_s: float) -> None:
         """Decide, if a period has passed."""
@@ -97,17 +128,22 @@ class Scaler:
             for worker in scaled.pool.to_retire(max(0, surplus)):
                 scaled.run.driver.retire_worker(scaled.pool, worker.name)
         self._grow({name: made.decision.target_workers for name, made in plans.items()})
+        if self._requests is not None:
+            demands = {name: _demand(self._pools[name], made) for name, made in plans.items()}
+            self._bundles = self._demand.update(demands, now_s)
+            self._requests.ask(self._bundles, now_s)
 
     def _grow(self, targets: Mapping[str, int]) -> None:
         """Start workers where there is room beside those that drain: they still hold their CPUs and GPU shares."""
         wishes: dict[str, Wish] = {}
         for name, scaled in self._pools.items():
             pool, each = scaled.pool, scaled.plan
-            wish = Wish(targets[name], pool.present, each.cpus, each.gpus, each.weight)
+            wished = Wish(targets[name], pool.present, each.cpus, each.gpus, each.weight)
             draining = pool.count(WorkerState.RETIRING)
-            wishes |= {name: wish, name + DRAINING: replace(wish, workers=draining, min_workers=draining)}
+            wishes |= {name: wished, name + DRAINING: replace(wished, workers=draining, min_workers=draining)}
         grants = allocate(wishes, self._nodes())
-        for name, scaled in self._pools.items():
+        for name in self._hardest_first():
+            scaled = self._pools[name]
             room = grants[name].workers - scaled.pool.present
             for _ in range(room):
                 scaled.run.driver.start_worker(scaled.pool)
@@ -174,6 +210,14 @@ def _request(scaled: _Scaled, window_s: float) -> PoolRequest:
     limits = PoolLimits(min_workers=config.min, max_workers=config.max, idle_s=config.idle_s)
     planned = scaled.plan
     return PoolRequest(signals, limits, scaled.memory, planned.cpus, planned.gpus, planned.weight, planned.lane)
+
+
+def _demand(scaled: _Scaled, made: PoolDecision) -> PoolDemand:
+    """What a pool wants of the cluster, as far as its configuration allows."""
+    config, decision = scaled.plan.config, made.decision
+    wanted = min(max(decision.wanted_workers, config.min), config.max)
+    short = made.grant.reason in SHORT and wanted > made.grant.workers
+    return PoolDemand(Share(scaled.plan.cpus, scaled.plan.gpus), len(scaled.pool.workers), wanted, short)
 
 
 def _tell(scaled: _Scaled, decision: Decision, room: str) -> None:

@@ -9,22 +9,24 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from operators.decode import AvLimits, ImageLimits, OnDamage
+from operators.decode import AvLimits, Cursor, ImageLimits, OnDamage
 from operators.errors import Disposition, InvariantError, MediatokError, TokenizeFailedError
-from operators.records import EmptyReason, Failure, Modality, TokenBatch, VoidReason, WindowBatch
+from operators.records import ContentFacts, EmptyReason, Failure, Modality, TokenBatch, VoidReason, WindowBatch
 from operators.tokenize import registry
-from operators.tokenize.base import Tokenizer
+from operators.tokenize.base import Precision, Tokenizer
 from pipeline.config import FetchConfig
 from pipeline.fetch import Fetcher, FetchLimits, FetchPolicy, MediaFiles
 from pipeline.flow.calls import Lease, PreparedItem, RowSpan
 from pipeline.flow.prepare_stage import PREPARE
 from pipeline.runtime.contents import Contents, InMemory, OnDisk
+from pipeline.runtime.memory import Departure, MemoryWatch, memory_failure
 from pipeline.runtime.prepare import DecodeSettings, Failed, ItemReport, NotMine, Preparer
+from pipeline.runtime.warming import warm_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,9 @@ class WorkerSpec:
         media_dir: folder of its node for sound and films while they are worked on.
         threads: that torch may use.
         gpus: its share; 0 hides all devices from it.
+        memory_bytes: of its own that it may have; 0: no limit. See `pipeline.runtime.memory`.
+        precision: of the tokenizers' encoders.
+        warm_windows: of a batch; on a GPU, what tokenizers are warmed up with.
     """
 
     lane: str
@@ -52,6 +57,9 @@ class WorkerSpec:
     on_damage: str
     threads: int
     gpus: float
+    memory_bytes: int = 0
+    precision: Precision = Precision.FLOAT32
+    warm_windows: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +69,18 @@ class WorkerInfo:
     Attributes:
         device: that its tokenizers are on.
         visible: CUDA_VISIBLE_DEVICES as the process sees it.
+        warm_s: from its first line of Python to here.
+        warm_up_s: of these, in calls of the tokenizers on blank windows.
+        node, actor: ids that Ray gave its node and itself; "" outside of Ray.
     """
 
     pid: int
     device: str
     visible: str
     warm_s: float
+    warm_up_s: float = 0.0
+    node: str = ""
+    actor: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +91,15 @@ class CallReport:
         busy_s: computing, without waiting for arguments.
         failure: the whole call came to nothing.
         stops: the failure ends the run.
+        leaving: the worker takes no further call, and why.
+        begun: False: it was leaving already when the call came, and did not touch it.
     """
 
     busy_s: float
     failure: Failure | None = None
     stops: bool = False
+    leaving: Departure | None = None
+    begun: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,31 +128,73 @@ class TokenizeAnswer:
 
 
 class StageWorker:
-    """See the module. One thread calls it."""
+    """See the module. One thread calls it.
 
-    def __init__(self, spec: WorkerSpec) -> None:
+    Args:
+        end: ends the process in mid-call, where its memory has run away.
+    """
+
+    def __init__(self, spec: WorkerSpec, end: Callable[[Departure], None] | None = None) -> None:
         started_s = time.monotonic()
         self._spec = spec
+        self._memory = MemoryWatch(spec.memory_bytes, end or _end_process)
         self._preparer: Preparer | None = None
         if PREPARE in spec.stages:
             self._preparer = make_preparer(spec)
         self._tokenizers: dict[str, Tokenizer] = {}
         self._device = "cpu"
+        self._warm_up_s = 0.0
         keys = [stage for stage in spec.stages if stage != PREPARE]
         if keys:
             self._device = _device(spec)
             for key in keys:
                 name, options = spec.tokenizers[key]
-                self._tokenizers[key] = registry.build(name, options).to(self._device)
+                tokenizer = registry.in_precision(registry.build(name, options), spec.precision)
+                self._tokenizers[key] = tokenizer.to(self._device)
             _limit_threads(spec.threads)
+            windows = 1 if self._device == "cpu" else spec.warm_windows
+            self._warm_up_s = sum(warm_up(tokenizer, windows) for tokenizer in self._tokenizers.values())
         self._warm_s = time.monotonic() - started_s
 
     def info(self) -> WorkerInfo:
-        """Where it runs."""
-        return WorkerInfo(os.getpid(), self._device, os.environ.get("CUDA_VISIBLE_DEVICES", ""), self._warm_s)
+        """Where it runs; from here on it watches its memory.
+
+        Raises:
+            ConfigError: its limit is below what it has already.
+        """
+        self._memory.start()
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        return WorkerInfo(os.getpid(), self._device, visible, self._warm_s, self._warm_up_s)
 
     def prepare(self, leases: Sequence[Lease]) -> tuple[PrepareAnswer, tuple[WindowBatch | None, ...]]:
         """Fetch, decode and cut; batches in the order of the spec's views (None where nothing was cut)."""
+        if self._memory.departure is not None:
+            return PrepareAnswer(self._not_begun()), (None,) * len(self._spec.views)
+        self._memory.begin()
+        answer, batches = self._prepare(leases)
+        self._memory.finish()
+        return replace(answer, report=replace(answer.report, leaving=self._memory.departure)), batches
+
+    def forget(self, facts: ContentFacts, cursor: Cursor) -> None:
+        """Nobody will ask for the segment at `cursor`: close what is open for it."""
+        assert self._preparer is not None
+        self._preparer.forget(facts, cursor)
+
+    def tokenize(
+        self, product: str, rows: Sequence[tuple[int, int]], batches: Sequence[WindowBatch]
+    ) -> tuple[TokenizeAnswer, TokenBatch | None]:
+        """Tokenize rows [start, stop) of each batch, end to end."""
+        if self._memory.departure is not None:
+            return TokenizeAnswer(self._not_begun()), None
+        self._memory.begin()
+        answer, tokens = self._tokenize(product, rows, batches)
+        self._memory.finish()
+        return replace(answer, report=replace(answer.report, leaving=self._memory.departure)), tokens
+
+    def _not_begun(self) -> CallReport:
+        return CallReport(0.0, leaving=self._memory.departure, begun=False)
+
+    def _prepare(self, leases: Sequence[Lease]) -> tuple[PrepareAnswer, tuple[WindowBatch | None, ...]]:
         assert self._preparer is not None
         started_s = time.perf_counter()
         nothing = (None,) * len(self._spec.views)
@@ -151,10 +211,9 @@ class StageWorker:
         report = CallReport(time.perf_counter() - started_s)
         return PrepareAnswer(report, items, sizes_bytes, fetched_bytes), ordered
 
-    def tokenize(
+    def _tokenize(
         self, product: str, rows: Sequence[tuple[int, int]], batches: Sequence[WindowBatch]
     ) -> tuple[TokenizeAnswer, TokenBatch | None]:
-        """Tokenize rows [start, stop) of each batch, end to end."""
         started_s = time.perf_counter()
         try:
             windows = WindowBatch.join([b.rows(*span) for b, span in zip(batches, rows, strict=True)])
@@ -224,7 +283,17 @@ def _device(spec: WorkerSpec) -> str:
         return "cpu"
     import torch
 
-    return "cuda:0" if torch.cuda.is_available() else "cpu"
+    if not torch.cuda.is_available():
+        return "cpu"
+    if spec.gpus < 1:
+        # A share is one of the device's memory too: what asks for more fails here, not in a neighbour.
+        torch.cuda.set_per_process_memory_fraction(spec.gpus, 0)
+    return "cuda:0"
+
+
+def _end_process(departure: Departure) -> None:
+    print(memory_failure(departure), file=sys.stderr)  # noqa: T201  nobody else is there to say it
+    os._exit(1)
 
 
 def _limit_threads(threads: int) -> None:

@@ -109,6 +109,7 @@ class _Sharing:
         self._empty = Room(nodes)
         self._names = sorted(wishes)
         self._wishes = [wishes[name] for name in self._names]
+        self._shares = [wish.share for wish in self._wishes]
         self._granted = np.zeros(len(self._names), dtype=np.int64)
         self._refused: set[int] = set()
         self._room = self._empty
@@ -132,20 +133,23 @@ class _Sharing:
             self._refused.add(int(order[fitting]))
 
     def _fitting(self, order: np.ndarray) -> int:
-        """How many of the next steps there is room for."""
-        least, most = 0, len(order) + 1
+        """How many of the next steps there is room for: as many as the sums allow, or a few fewer, as it mostly is."""
+        spent = np.cumsum(np.concatenate(((self._granted @ self._costs)[None], self._costs[order])), axis=0)
+        least, most = 0, int((spent[1:] <= 1.0 + _SLACK).all(axis=1).sum()) + 1
+        tried, back = most - 1, 1
         while most - least > 1:
-            # All of them first: that is how it mostly ends.
-            middle = most - 1 if most > len(order) else (least + most) // 2
-            room = self._packed(self._granted + np.bincount(order[:middle], minlength=len(self._granted)))
-            if room is None:
-                most = middle
+            room = self._packed(self._granted + np.bincount(order[:tried], minlength=len(self._granted)))
+            if room is not None:
+                least, self._room, back = tried, room, 0
             else:
-                least, self._room = middle, room
+                most = tried
+            # Back from the sums in ever larger steps; then between.
+            tried = max(least + 1, most - back) if back else (least + most) // 2
+            back *= 2
         return least
 
     def _packed(self, granted: np.ndarray) -> Room | None:
-        return pack(self._empty, [(wish.share, int(count)) for wish, count in zip(self._wishes, granted, strict=True)])
+        return pack(self._empty, zip(self._shares, granted.tolist(), strict=True))
 
     def minimums(self) -> np.ndarray:
         """First workers before second ones, by name."""
@@ -228,6 +232,8 @@ class _Sharing:
         )
 
 
+_SLACK = 1e-6
+"""Of everything there is: sums of fractions are not exact, places are."""
 _LANE_LIMITED = "more would not make its lane faster, another stage can't grow"
 
 __all__ = ["Grant", "GrantReason", "Node", "Wish", "allocate"]

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from pipeline.scale.effect import CAREFUL, NO_EFFECT
 from pipeline.scale.records import ALONE, RATIO_S, Decision, LaneView, PoolLimits, PoolMemory, PoolSignals, ScaleReason
@@ -63,8 +64,24 @@ def decide(
         now_s: any clock that never goes back.
         lane: what the rest of its lane means for the pool.
     """
-    pool = _Pool(signals, limits, _remember(signals, limits, memory, now_s), now_s, lane)
-    pool = replace(pool, memory=_watch_oversize(pool))
+    return judge(signals, limits, observe(signals, limits, memory, now_s), now_s, lane)
+
+
+def judge(
+    signals: PoolSignals,
+    limits: PoolLimits,
+    seen: PoolMemory,
+    now_s: float,
+    lane: LaneView = ALONE,
+) -> Decision:
+    """The second half of `decide`: the same window may be judged more than once, e.g. with another view of the lane.
+
+    Args:
+        seen: from `observe`.
+    """
+    pool = _Pool(signals, limits, seen, now_s, lane)
+    if (watched := _watch_oversize(pool)) != (seen.low_since_s, seen.low_peak):
+        pool = replace(pool, memory=replace(seen, low_since_s=watched[0], low_peak=watched[1]))
     wanted, reason = _want(pool)
     target, reason = _clamp(pool, wanted, reason)
     memory = pool.memory
@@ -79,7 +96,7 @@ def decide(
         memory = _regret(pool, memory)
         if (hz := pool.service_hz) is not None:
             memory = replace(memory, effect=memory.effect.grown(pool.workers, hz, target))
-    return Decision(target, reason, wanted, pool.load, memory)
+    return Decision(target, reason, wanted, max(target, _eventual(pool, reason)), pool.load, memory)
 
 
 def _regret(pool: _Pool, memory: PoolMemory) -> PoolMemory:
@@ -91,9 +108,9 @@ def _regret(pool: _Pool, memory: PoolMemory) -> PoolMemory:
     return replace(memory, down_s=None, regrets=regrets)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Pool:
-    """The arguments of one decision, and what follows from them directly."""
+    """The arguments of one decision, and what follows from them directly; without slots, for what is kept."""
 
     signals: PoolSignals
     limits: PoolLimits
@@ -106,12 +123,12 @@ class _Pool:
         """Those that are here to stay."""
         return self.signals.workers
 
-    @property
+    @cached_property
     def service_hz(self) -> float | None:
         """Items that one worker finishes in a second of work; None while too few have been."""
         return service_hz(self.memory, self.limits)
 
-    @property
+    @cached_property
     def load(self) -> float | None:
         """Demand in workers; None while no speed is known."""
         hz = self.service_hz
@@ -126,7 +143,7 @@ class _Pool:
         backlog = min(items / (hz * max(self.limits.drain_s, _STARTS * memory.start_s)), float(units))
         return max(memory.arrival_hz / hz + backlog, self.lane.load)
 
-    @property
+    @cached_property
     def size(self) -> int:
         """The workers for this load, busy for their target share; the least possible while no speed is known."""
         return max(1, self.limits.min_workers, math.ceil(self._with_rest(self.limits.target)))
@@ -160,6 +177,17 @@ class _Pool:
         return signals.in_flight_units + signals.queued_units + signals.upstream_items
 
     @property
+    def useful(self) -> int:
+        """What the load asks for, as far as there is something to do for each."""
+        return min(self.size, max(self.units, math.ceil(self.lane.load)))
+
+    @property
+    def growth(self) -> float:
+        """At most so many times the present workers: more after a growth that brought something, less after none."""
+        growth, effect = self.limits.growth, self.memory.effect
+        return min(growth, CAREFUL) if effect.failures else growth * growth if effect.earned else growth
+
+    @property
     def _soon(self) -> float:
         """Items that the present workers do in a moment."""
         return (self.service_hz or 0.0) * self.workers * self.limits.backlog_s
@@ -183,8 +211,8 @@ class _Pool:
         return since_s is not None and self.now_s - since_s >= least_s
 
 
-def _remember(signals: PoolSignals, limits: PoolLimits, memory: PoolMemory, now_s: float) -> PoolMemory:
-    """Fold one window into the averages, and start or stop the clocks."""
+def observe(signals: PoolSignals, limits: PoolLimits, memory: PoolMemory, now_s: float) -> PoolMemory:
+    """The first half of `decide`: fold one window into the averages, and start or stop the clocks."""
     # Speed fades with work done, not with time, so that a pool that slept still knows how fast it was; and with items
     # done, so that a film of an hour does not stand for all.
     rounds = min(signals.busy_s, signals.window_s) / limits.memory_s
@@ -228,13 +256,13 @@ def service_hz(memory: PoolMemory, limits: PoolLimits) -> float | None:
     return memory.items / memory.busy_s if known else None
 
 
-def _watch_oversize(pool: _Pool) -> PoolMemory:
+def _watch_oversize(pool: _Pool) -> tuple[float | None, int]:
     """How long fewer workers would have done, and how many of them at the worst moment."""
     low = pool.too_large and not pool.backlogged
     since_s, peak = _since(pool.memory.low_since_s, low, pool.now_s), max(pool.memory.low_peak, pool.size)
     if low and peak >= pool.workers:  # workers were lost meanwhile: the watch begins anew
         since_s, peak = pool.now_s, pool.size
-    return replace(pool.memory, low_since_s=since_s, low_peak=peak if low else 0)
+    return since_s, peak if low else 0
 
 
 def _since(since_s: float | None, holds: bool, now_s: float) -> float | None:
@@ -285,8 +313,7 @@ def _want_more(pool: _Pool) -> _Wish:
         return now, ScaleReason.HOLD_STARTING
     if effect.forbids(pool.now_s):
         return now, ScaleReason.HOLD_NO_GAIN
-    growth = min(pool.limits.growth, CAREFUL) if effect.failures else pool.limits.growth
-    size = min(pool.size, math.ceil(growth * now), max(pool.units, math.ceil(pool.lane.load)))
+    size = min(pool.useful, math.ceil(pool.growth * now))
     if size > now > pool.lane.most / _WORTH:
         return now, ScaleReason.HOLD_NOT_BOTTLENECK
     size = math.ceil(min(size, pool.lane.most))
@@ -301,6 +328,14 @@ def _want_fewer(pool: _Pool) -> _Wish:
     if not pool.lasted(memory.low_since_s, pool.patience_s(pool.limits.down_after_s)):
         return now, ScaleReason.HOLD_HYSTERESIS
     return memory.low_peak, ScaleReason.DOWN_OVERSIZED
+
+
+def _eventual(pool: _Pool, reason: ScaleReason) -> int:
+    """What a pool that grows, or waits for its last growth, will come to."""
+    growing = reason in {ScaleReason.UP_BACKLOG, ScaleReason.HOLD_STARTING} and pool.too_small
+    if not growing or pool.memory.effect.failures:
+        return 0
+    return min(pool.useful, pool.limits.max_workers)
 
 
 def _clamp(pool: _Pool, wanted: int, reason: ScaleReason) -> _Wish:

@@ -69,6 +69,11 @@ class Effect:
             return False
         return now_s - self.since_s < PAUSE_S * 2.0 ** (min(self.failures, MOST_PAUSES) - 1)
 
+    @property
+    def earned(self) -> bool:
+        """Whether the last growth doubled the pool at least, and brought what it should: the next may be bolder."""
+        return self.workers is not None and self.after >= 2 * self.workers and self._known and self._gained
+
     def is_awaited(self, patience_s: float, now_s: float) -> bool:
         """Whether the last growth can't be judged yet; waited for no longer than `patience_s`."""
         return self.ready_s is not None and not self._known and now_s - self.ready_s < patience_s

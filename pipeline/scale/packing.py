@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 _PARTS = 10_000
 """Of a CPU or a GPU."""
@@ -26,24 +26,27 @@ class Node:
     gpus: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Share:
-    """What one worker takes of one node; a GPU number is a fraction below 1 or a whole number."""
+    """What one worker takes of one node; a GPU number is a fraction below 1 or a whole number.
+
+    Without slots, so that its parts are counted once.
+    """
 
     cpus: float
     gpus: float
 
-    @property
+    @cached_property
     def cpu_parts(self) -> int:
         """Parts of CPUs."""
         return round(self.cpus * _PARTS)
 
-    @property
+    @cached_property
     def gpu_parts(self) -> int:
         """Parts of each of its GPUs."""
         return round(min(self.gpus, 1.0) * _PARTS)
 
-    @property
+    @cached_property
     def gpu_count(self) -> int:
         """On how many GPUs it is."""
         return max(1, round(self.gpus)) if self.gpus > 0 else 0
@@ -122,6 +125,7 @@ def pack(empty: Room, workers: Iterable[tuple[Share, int]]) -> Room | None:
     return room
 
 
+@lru_cache(maxsize=1 << 14)
 def _gpus(state: _State, share: Share) -> tuple[int, ...] | None:
     """The GPUs of a node that one worker would get, or None if it doesn't fit there."""
     cpus, gpus = state
@@ -131,6 +135,7 @@ def _gpus(state: _State, share: Share) -> tuple[int, ...] | None:
     return fitting[: share.gpu_count] if len(fitting) >= share.gpu_count else None
 
 
+@lru_cache(maxsize=1 << 14)
 def _fill(state: _State, share: Share, most: int) -> tuple[int, _State]:
     """As many workers as fit onto one node, at most so many, and what is left of it then."""
     if not share.gpu_count:

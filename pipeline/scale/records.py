@@ -217,6 +217,8 @@ class Decision:
     Attributes:
         target_workers: how many should be ready or starting.
         wanted_workers: how many it would be, were there no limits.
+        eventual_workers: how many it will come to want for this load, growth by growth; of use to whoever shares the
+            machines: what a pool is about to need is not lent to others who would have to give it back.
         load: demand in workers; None while the speed is unknown.
         memory: for the next decision.
     """
@@ -224,5 +226,6 @@ class Decision:
     target_workers: int
     reason: ScaleReason
     wanted_workers: int
+    eventual_workers: int
     load: float | None
     memory: PoolMemory

@@ -20,7 +20,7 @@ import yaml
 from operators.tokenize import registry
 from pipeline.config import Config, modality_of, parse_config
 from pipeline.graph import LanePlan
-from pipeline.runtime.placement import PoolPlan, place, pools_of, wish
+from pipeline.runtime.placement import PoolPlan, place, place_later, pools_of, wish
 from pipeline.scale.allocate import GrantReason, Node, allocate
 from pipeline.source.kafka_config import KafkaConfig, consumer_properties
 
@@ -171,7 +171,7 @@ def test_the_cluster_scales_by_rays_second_autoscaler_within_bounds() -> None:
     assert cluster["enableInTreeAutoscaling"] is True
     assert cluster["autoscalerOptions"]["version"] == "v2"
     for group in cluster["workerGroupSpecs"]:
-        assert 0 <= group["minReplicas"] < group["maxReplicas"]
+        assert 0 == group["minReplicas"] < group["maxReplicas"]
         # The autoscaler's field: `kubectl apply` would put it back.
         assert "replicas" not in group
         # KubeRay refuses any other policy with version 2.
@@ -197,6 +197,7 @@ def test_the_config_has_a_lane_for_each_modality_with_a_built_in_of_that_modalit
         assert lane.topics == [f"media.{name}"]
         assert {built_in[product.tokenizer] for product in lane.products.values()} == {modality_of(name, lane)}
     assert config().ray.address == "auto"
+    assert config().ray.autoscale
 
 
 def test_sound_pictures_and_films_are_tokenized_on_gpus() -> None:
@@ -204,9 +205,18 @@ def test_sound_pictures_and_films_are_tokenized_on_gpus() -> None:
     assert on_gpus == {"image", "audio", "video"}
 
 
-def test_a_worker_of_every_pool_starts_on_the_least_nodes_unshrunk() -> None:
-    nodes = [Node(node.cpus, node.gpus) for node in WORKERS for _ in range(node.least)]
-    assert place(pools(), nodes).notes == ()
+def test_pools_are_planned_before_there_is_any_node_and_say_what_they_wait_for() -> None:
+    placement = place_later(pools(), [])
+    assert [pool.config.max for pool in placement.pools] == [pool.config.max for pool in pools()]
+    assert len(placement.notes) == len(pools())
+
+
+def test_one_node_of_each_group_has_room_for_a_worker_of_every_pool_unshrunk() -> None:
+    assert place(pools(), [Node(node.cpus, node.gpus) for node in WORKERS]).notes == ()
+
+
+def test_a_pool_that_is_at_zero_asks_for_nothing() -> None:
+    assert {pool.config.min for pool in pools()} == {0}
 
 
 def test_all_workers_of_every_pool_fit_the_most_nodes() -> None:
@@ -224,19 +234,20 @@ def test_shared_memory_holds_the_object_store_and_leaves_memory_to_processes(nod
 
 @every_ray_node
 def test_object_stores_hold_what_the_lanes_may_hold(node: RayNode) -> None:
-    # Tokens go to packers, which Ray puts on any node; windows to nodes with CPUs or GPUs only.
+    # Windows and tokens are made on workers; tokens go to the packers, which are with the coordinator.
     limits = [lane.limits for lane in config().lanes.values()]
     tokens, windows = sum(each.token_bytes for each in limits), sum(each.window_bytes for each in limits)
-    assert node.object_store_bytes >= tokens + (windows if node.cpus else 0)
+    needed = {"head": 0, "coordinator": tokens}
+    assert node.object_store_bytes >= needed.get(node.name, tokens + windows)
 
 
 @every_ray_node
-def test_the_disk_holds_media_and_every_packers_spool(node: RayNode) -> None:
+def test_the_disk_holds_media_where_they_are_decoded_and_spools_where_packers_are(node: RayNode) -> None:
     state, fetch = config().state, config().fetch
     mounted = node.volume_at(str(PurePosixPath(state).parent))
     # A seal writes one shard beside the spool.
     spools = sum(lane.packers * (lane.limits.spool_bytes + lane.limits.shard_bytes) for lane in config().lanes.values())
-    needed = spools + (fetch.disk_bytes if node.cpus else 0)
+    needed = {"head": 0, "coordinator": spools}.get(node.name, fetch.disk_bytes)
     assert needed <= quantity(mounted["sizeLimit"]) < node.limit("ephemeral-storage")
     assert fetch.max_file_bytes <= fetch.disk_bytes
 

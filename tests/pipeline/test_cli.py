@@ -44,6 +44,8 @@ COMMANDS = (
     ["dlq", "copy"],
     ["catch-up"],
     ["simulate", "delivery"],
+    ["graph"],
+    ["plan"],
 )
 
 

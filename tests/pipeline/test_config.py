@@ -80,3 +80,17 @@ def test_the_config_in_the_readme_is_valid() -> None:
     (example,) = re.findall(r"```yaml\n(.*?)```", readme, re.DOTALL)
     config = parse_config(yaml.safe_load(example))
     assert config.lanes["image"].tokenize is not None
+
+
+def test_a_precision_where_nothing_is_tokenized_is_refused_with_the_field_that_counts() -> None:
+    pools = {"workers": {"precision": "bfloat16"}, "tokenize": {"gpus": 0.5}}
+    raw = {"lake": "x", "lanes": {"image": {"products": {"rq": {"tokenizer": "image-rq"}}, **pools}}}
+    with pytest.raises(ConfigError, match=r"lanes.image: workers.precision: .*valid: tokenize.precision"):
+        parse_config(raw)
+
+
+def test_one_and_a_half_gpus_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"lanes.image.workers: gpus is a fraction of one or a whole number"):
+        parse_config(
+            {"lake": "x", "lanes": {"image": {"products": {"a": {"tokenizer": "t"}}, "workers": {"gpus": 1.5}}}}
+        )

@@ -7,6 +7,7 @@ import pytest
 
 from operators.errors import ConfigError
 from operators.records import Modality
+from operators.tokenize import registry
 from operators.tokenize.base import Tokenizer, TokenKind, TokenSpec
 from pipeline.config import parse_config
 from pipeline.graph import fingerprint, plan_lanes
@@ -37,6 +38,23 @@ def config(tokenizer: str = "image", **changes: Any) -> Any:
 
 def key(parsed: Any) -> str:
     return plan_lanes(parsed, build)[0].products[0].product.key
+
+
+def test_a_precision_other_than_float32_changes_the_key_whichever_pool_tokenizes() -> None:
+    exact = plan_lanes(config("image-rq"), registry.build)[0].products[0].product.key
+    keys = {
+        plan_lanes(config("image-rq", lane=lane), registry.build)[0].products[0].product.key
+        for lane in ({"workers": {"precision": "bfloat16"}}, {"tokenize": {"precision": "bfloat16"}})
+    }
+    assert len(keys) == 1
+    assert exact not in keys
+    assert exact == "a-" + fingerprint(plan_lanes(config("image-rq"), registry.build)[0].products[0].identity)[:8]
+    assert "precision" not in plan_lanes(config("image-rq"), registry.build)[0].products[0].identity["tokenizer"]
+
+
+def test_a_tokenizer_without_an_encoder_refuses_a_precision_with_its_path() -> None:
+    with pytest.raises(ConfigError, match=r"lanes\.image\.products\.a\.tokenizer: precision: Pretended"):
+        plan_lanes(config(lane={"workers": {"precision": "bfloat16"}}), build)
 
 
 def test_a_fingerprint_ignores_the_order_of_keys() -> None:

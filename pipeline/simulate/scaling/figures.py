@@ -14,6 +14,8 @@ from pipeline.simulate.scaling.scenario import Scenario
 _HOUR_S, _DAY_S = 3600.0, 86400.0
 _GONE_S = 2.0
 """A backlog is gone when less is left than comes in so long."""
+_LEFT = 1e-3
+"""Or less than this part of it."""
 _STUCK_S = 60.0
 
 
@@ -25,18 +27,19 @@ class Figures:
         busy: share of their time that the watched pool's ready workers were busy, once settled.
         drain: time until the backlog or burst was gone over the least possible; None: there was none, or it stayed.
         drain_s: that time.
-        reversals_an_hour, rescales_a_day: of the pool that had most, once settled.
+        reversals_an_hour: of the pool that had most, in the hour in which it had most, once settled.
+        rescales_a_day: of the pool that had most, once settled.
         decisions: by reason, of all moves.
         fewest, most: workers of the watched pool, once settled.
         lag_s: at the end, the worst lane's lag in seconds of its arrivals.
-        stuck_s: longest time without progress although there was work and a worker.
+        stuck_s: longest time in which no worker of a lane did anything although there was work for them.
         broken: promises that were not kept, one line each.
     """
 
     busy: float
     drain: float | None
     drain_s: float | None
-    reversals_an_hour: float
+    reversals_an_hour: int
     rescales_a_day: float
     decisions: Counter[str]
     fewest: int
@@ -58,7 +61,7 @@ def figures_of(scenario: Scenario, history: History) -> Figures:
         busy=sum(busy for busy, _ in watched) / max(1, sum(ready for _, ready in watched)),
         drain=None if drain_s is None or least_s is None else drain_s / least_s,
         drain_s=drain_s,
-        reversals_an_hour=max(map(reversals, by_pool.values()), default=0) * _HOUR_S / span_s,
+        reversals_an_hour=max(map(reversals, by_pool.values()), default=0),
         rescales_a_day=max(map(len, by_pool.values()), default=0) * _DAY_S / span_s,
         decisions=Counter(move.decision.reason.value for move in history.moves),
         fewest=min(workers),
@@ -71,9 +74,13 @@ def figures_of(scenario: Scenario, history: History) -> Figures:
 
 
 def reversals(moves: Sequence[Move]) -> int:
-    """How often the direction turned."""
-    ups = [move.decision.target_workers > move.before for move in moves]
-    return sum(one != other for one, other in pairwise(ups))
+    """How often a pool's direction turned, in the hour in which it did so most."""
+    turns_s = [
+        after.now_s
+        for before, after in pairwise(moves)
+        if (before.decision.target_workers > before.before) != (after.decision.target_workers > after.before)
+    ]
+    return max((sum(at_s <= turn_s < at_s + _HOUR_S for turn_s in turns_s) for at_s in turns_s), default=0)
 
 
 def _drain(scenario: Scenario, history: History) -> tuple[float | None, float | None]:
@@ -92,20 +99,24 @@ def _drain(scenario: Scenario, history: History) -> tuple[float | None, float | 
     gone = (
         moment.now_s - at_s
         for moment in history.moments
-        if moment.now_s > at_s and moment.lag[lane.name] <= max(_GONE_S * lane.arrivals(moment.now_s), items * 1e-3)
+        if moment.now_s > at_s and moment.lag[lane.name] <= max(_GONE_S * lane.arrivals(moment.now_s), items * _LEFT)
     )
     return next(gone, None), least_s
 
 
 def stuck_s(scenario: Scenario, history: History) -> float:
-    """The longest that nothing was finished although there was work, and workers in all of a lane's stages."""
+    """The longest that nobody in a lane worked although there was work, and workers in all of its stages.
+
+    That is a deadlock: only somebody's work could change anything. A worker at a long item is none, however long
+    nothing is finished meanwhile.
+    """
     longest = 0.0
     for lane in scenario.lanes:
         pools = [f"{lane.name}/{stage.name}" for stage in lane.stages]
         since_s: float | None = None
         for before, after in pairwise(history.moments):
             able = all(after.ready[pool] for pool in pools) and after.lag[lane.name] >= 1.0
-            if not able or after.done[lane.name] > before.done[lane.name]:
+            if not able or any(after.busy[pool] for pool in pools):
                 since_s = None
             else:
                 since_s = before.now_s if since_s is None else since_s
@@ -118,6 +129,7 @@ def _judged(scenario: Scenario, found: Figures, *, expects_drain: bool) -> Figur
     bounds = [
         ("busy share below", promise.busy, found.busy, False),
         ("drain over the optimum above", promise.drain, found.drain, True),
+        ("drain over the optimum below", 1.0 - _LEFT, found.drain, False),
         ("reversals an hour above", promise.reversals_an_hour, found.reversals_an_hour, True),
         ("rescales a day above", promise.rescales_a_day, found.rescales_a_day, True),
         ("lag in seconds at the end above", promise.lag_s, found.lag_s, True),

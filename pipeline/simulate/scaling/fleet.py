@@ -50,6 +50,7 @@ class History:
     moments: list[Moment] = field(default_factory=list[Moment])
     moves: list[Move] = field(default_factory=list[Move])
     arrived: dict[str, float] = field(default_factory=dict[str, float])
+    known_s: dict[str, float] = field(default_factory=dict[str, float])
     deaths: int = 0
 
     def by_pool(self, from_s: float = 0.0) -> dict[str, list[Move]]:
@@ -170,6 +171,8 @@ class Fleet:
             pool = self.pools[name]
             pool.memory = made.decision.memory
             target, before = made.decision.target_workers, pool.workers
+            if made.decision.load is not None:
+                self.history.known_s.setdefault(name, now_s)
             pool.resize(target, now_s)
             if target != before:
                 self.history.moves.append(Move(now_s, name, before, made.decision))

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
+from multiprocessing import get_context
 
 from pipeline.scale.packing import Node
 from pipeline.simulate.scaling.figures import reversals, stuck_s
-from pipeline.simulate.scaling.fleet import Fleet, History
+from pipeline.simulate.scaling.fleet import Fleet
 from pipeline.simulate.scaling.optimum import Split, best_split, fits_once, speeds, unit_rate
 from pipeline.simulate.scaling.scenario import LaneOfStages, Promise, Scenario, Stage, steady
 
-LASTS_S = 600.0
+LASTS_S = 4000.0
+"""More than an hour from the moment on at which all speeds are known."""
 STUCK_S = 30.0
 NEAR = 0.95
 MOST_DECISIONS = 3
@@ -31,9 +35,10 @@ class Verdict:
 
     Attributes:
         share: what the worst lane could do with the workers of the end, of what it has in the best split.
-        decisions: that any pool took from the one in which all speeds were known until the split was near the best.
-        reversals: of the pool with most, after that, in the rest of the run, which is shorter than an hour.
-        stuck_s: longest time without progress.
+        decisions: of the pool with most, from the first one in which all pools' speeds were known until the split was
+            near the best for good. Before that nobody can know which split is the best.
+        reversals: of the pool with most, from the same moment on, the search for the split included, in an hour.
+        stuck_s: longest time in which nobody in a lane worked although work waited.
     """
 
     seed: int
@@ -56,7 +61,7 @@ class Verdict:
 
 @dataclass(slots=True)
 class GraphsReport:
-    """Of many."""
+    """Of many: how many broke which promise."""
 
     graphs: int = 0
     stuck: int = 0
@@ -65,7 +70,21 @@ class GraphsReport:
     rocking: int = 0
     worst_share: float = 1.0
     decisions: Counter[int] = field(default_factory=Counter[int])
+    reversals: Counter[int] = field(default_factory=Counter[int])
     wrong: list[Verdict] = field(default_factory=list[Verdict])
+
+    def add(self, verdict: Verdict) -> None:
+        """One more."""
+        self.graphs += 1
+        self.stuck += verdict.stuck_s > STUCK_S
+        self.far += verdict.share < NEAR
+        self.slow += verdict.decisions > MOST_DECISIONS
+        self.rocking += verdict.reversals > MOST_REVERSALS
+        self.worst_share = min(self.worst_share, verdict.share)
+        self.decisions[verdict.decisions] += 1
+        self.reversals[verdict.reversals] += 1
+        if verdict.wrong:
+            self.wrong.append(verdict)
 
 
 def random_graph(seed: int) -> Scenario:
@@ -80,7 +99,7 @@ def random_graph(seed: int) -> Scenario:
     lanes = tuple(_fed(rng, lane, 3.0 * lane.weight * unit_rate(lane, nodes)) for lane in lanes)
     best = best_split(lanes, nodes).workers
     lanes = tuple(_begun(rng, lane, best) for lane in lanes)
-    return Scenario(f"graph {seed}", "", tuple(nodes), lanes, "", LASTS_S, Promise(), decide_s=2.0)
+    return Scenario(f"graph {seed}", "", tuple(nodes), lanes, "", LASTS_S, Promise(), step_s=2.0, decide_s=4.0)
 
 
 def _fed(rng: random.Random, lane: LaneOfStages, hz: float) -> LaneOfStages:
@@ -118,20 +137,22 @@ def _lane(rng: random.Random, name: str) -> LaneOfStages:
     return LaneOfStages(name, tuple(stages), steady(0.0), weight=rng.choice((1.0, 1.0, 2.0, 3.0)))
 
 
-def judge_graph(seed: int) -> Verdict:
+def judge_graph(seed: int, lasts_s: float = LASTS_S) -> Verdict:
     """Run one."""
-    scenario = random_graph(seed)
-    history = Fleet(scenario, seed).run()
+    scenario = replace(random_graph(seed), lasts_s=lasts_s)
+    fleet = Fleet(scenario, seed)
+    history = fleet.run()
     best = best_split(scenario.lanes, scenario.nodes)
+    known_s = max(history.known_s.get(pool, lasts_s) for pool in fleet.pools)
     near_s = next(
         (moment.now_s for moment in reversed(history.moments) if share_of_best(scenario, best, moment.workers) < NEAR),
         0.0,
     )
-    late = history.by_pool(near_s + 1.0).values()
+    late = history.by_pool(known_s - scenario.step_s).values()
     return Verdict(
         seed,
         share_of_best(scenario, best, history.moments[-1].workers),
-        _decisions(scenario, history, near_s),
+        max((sum(move.now_s <= near_s + scenario.decide_s for move in moves) for moves in late), default=0),
         max(map(reversals, late), default=0),
         stuck_s(scenario, history),
     )
@@ -145,27 +166,11 @@ def share_of_best(scenario: Scenario, best: Split, workers: Mapping[str, int]) -
     )
 
 
-def _decisions(scenario: Scenario, history: History, near_s: float) -> int:
-    """Moves of the pool that was moved most until the split was good."""
-    counts = [
-        sum(move.now_s <= near_s + scenario.decide_s and move.decision.load is not None for move in moves)
-        for moves in history.by_pool().values()
-    ]
-    return max(counts, default=0)
-
-
-def judge_graphs(seeds: Iterable[int]) -> GraphsReport:
-    """Run them all."""
-    report = GraphsReport()
-    for seed in seeds:
-        verdict = judge_graph(seed)
-        report.graphs += 1
-        report.stuck += verdict.stuck_s > STUCK_S
-        report.far += verdict.share < NEAR
-        report.slow += verdict.decisions > MOST_DECISIONS
-        report.rocking += verdict.reversals > MOST_REVERSALS
-        report.worst_share = min(report.worst_share, verdict.share)
-        report.decisions[verdict.decisions] += 1
-        if verdict.wrong:
-            report.wrong.append(verdict)
-    return report
+def judge_graphs(seeds: Iterable[int], jobs: int = 1, lasts_s: float = LASTS_S) -> Iterator[Verdict]:
+    """Run them all, in so many processes; in the order of the seeds."""
+    judge = partial(judge_graph, lasts_s=lasts_s)
+    if jobs == 1:
+        yield from map(judge, seeds)
+        return
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(judge, seeds, chunksize=4)

@@ -10,6 +10,9 @@ import numpy as np
 from pipeline.scale.records import PoolMemory, PoolSignals
 from pipeline.simulate.scaling.scenario import Stage
 
+_REST = 1e-6
+"""Of an item's time: less is not worth a beginning."""
+
 
 @dataclass(slots=True)
 class _Counts:
@@ -23,9 +26,10 @@ class _Counts:
 class FluidPool:
     """See the module.
 
-    A step does as many items as its workers have time for, as there are, and as there is room for downstream. How long
-    items are is drawn once a step for all of them: the mean of n of them varies by spread / root(n). Work that takes
-    longer than a step is done bit by bit, so that a worker is busy or not, but never half done when it is retired.
+    A step does as many items as its workers have time for, as there are, and as there is room for downstream. The time
+    of n items is drawn from a gamma distribution with n times the mean and n times the variance of one, so that it does
+    not matter how many are drawn together. Each item's time is spent in full, and no other: what outlasts the step is
+    owed to the next ones. So the measured service time is the true one, whether work or workers are scarce.
 
     Attributes:
         queue: items before it.
@@ -41,7 +45,7 @@ class FluidPool:
         self.busy = 0.0
         self.busy_s = 0.0
         self._starting: list[tuple[float, int]] = []
-        self._overrun = 0.0
+        self._owed_s = 0.0
         self._rng = rng
         self._counts = _Counts()
         self._fractions = {"arrived": 0.0, "finished": 0.0}
@@ -98,13 +102,12 @@ class FluidPool:
 
     def work(self, room_items: float, step_s: float, now_s: float) -> float:
         """One step. Returns the items that were finished."""
-        stage = self.stage
         able_s = self.ready * step_s
-        able = self._able_items(able_s)
-        shared = math.inf if stage.shared_hz is None else stage.shared_hz(now_s) * step_s
-        done = max(0.0, min(able, shared, self.queue, room_items))
-        # Workers that wait for a store are busy: how else would they know that it is slow?
-        busy_s = able_s if done in (able, shared) else min(able_s, done * stage.service_s)
+        shared = math.inf if self.stage.shared_hz is None else self.stage.shared_hz(now_s) * step_s
+        most = max(0.0, min(shared, self.queue, room_items))
+        done, busy_s = self._spend(able_s, most)
+        if done == shared:  # workers that wait for a store are busy: how else would they know that it is slow?
+            busy_s = able_s
         self.queue -= done
         self.busy = busy_s / step_s
         self.busy_s += busy_s
@@ -112,13 +115,26 @@ class FluidPool:
         self._counts.busy_s += busy_s
         return done
 
-    def _able_items(self, able_s: float) -> float:
-        """What its workers can do in so many worker-seconds: as many renewals, with their mean and variance."""
-        mean = able_s / self.stage.service_s
-        able = mean + self.stage.spread * math.sqrt(mean) * float(self._rng.standard_normal()) - self._overrun
-        # A long item that outlasts the step is worked on in the next ones.
-        self._overrun = max(0.0, -able)
-        return max(0.0, able)
+    def _spend(self, able_s: float, most: float) -> tuple[float, float]:
+        """What becomes of so many worker-seconds: items done, at most `most`, and seconds that were worked."""
+        busy_s = min(able_s, self._owed_s)
+        self._owed_s -= busy_s
+        done, service_s = 0.0, self.stage.service_s
+        while able_s - busy_s > _REST * service_s and done < most:
+            # Whoever is free begins a whole item, even if there is no time left for the whole of it.
+            items = min(most - done, max(1.0, (able_s - busy_s) / service_s))
+            took_s = self._time_s(items)
+            done = most if items == most - done else done + items
+            self._owed_s = max(0.0, busy_s + took_s - able_s)
+            busy_s = min(able_s, busy_s + took_s)
+        return done, busy_s
+
+    def _time_s(self, items: float) -> float:
+        """Worker-seconds for so many items, which need not be whole."""
+        variance = self.stage.spread**2
+        if not variance:
+            return items * self.stage.service_s
+        return self.stage.service_s * variance * float(self._rng.standard_gamma(items / variance))
 
     def rest(self) -> None:
         """A step in which it may do nothing."""

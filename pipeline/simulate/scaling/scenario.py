@@ -65,15 +65,16 @@ class Promise:
 
     Attributes:
         busy: least share of their time that the watched pool's workers are busy, from `settled_s` on.
-        drain: most time over the least possible until the burst or backlog is gone.
-        reversals_an_hour, rescales_a_day: most, of any pool, from `settled_s` on.
+        drain: most time over the least possible until the burst or backlog is gone; under 1 it is our mistake.
+        reversals_an_hour: most, of any pool, in any hour from `settled_s` on, which is an hour before the end at least.
+        rescales_a_day: most, of any pool, from `settled_s` on.
         range_of_workers: within which the watched pool stays from `settled_s` on.
         lag_s: most lag at the end, in seconds of arrivals.
     """
 
     busy: float | None = None
     drain: float | None = None
-    reversals_an_hour: float | None = 2.0
+    reversals_an_hour: int = 2
     rescales_a_day: float | None = None
     range_of_workers: tuple[int, int] | None = None
     lag_s: float | None = 5.0

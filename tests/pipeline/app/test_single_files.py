@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import wave
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,21 @@ def test_a_photographs_tokens_are_json_on_standard_output_and_turn_back_into_it(
 
     codes = np.asarray(window["codes"], np.uint16).reshape(32, 32, 2)
     assert np.array_equal(image, tokenizer.decode(TokenSequence(codes)))
+
+
+def test_another_precision_tells_which_share_of_codes_it_changes_and_turns_back_all_the_same(
+    photo: Path, tmp_path: Path
+) -> None:
+    result = CliRunner().invoke(app, ["tokenize", str(photo), "--precision", "bfloat16", "--out", str(tmp_path / "t")])
+    assert result.exit_code == 0, result.output
+    found = re.search(r"(\d+) of 4096 codes \([0-9.]+%\) are others than in float32", result.stderr)
+    assert found
+    exact = json.loads(run("tokenize", photo))["windows"][0]["codes"]
+    rounded = json.loads((tmp_path / "t").read_text())
+    changed = sum(a != b for a, b in zip(exact, rounded["windows"][0]["codes"], strict=True))
+    assert changed == int(found[1]) > 0
+    run("detokenize", tmp_path / "t", "--out", tmp_path / "again.png")
+    assert Image.open(tmp_path / "again.png").size == (256, 256)
 
 
 def test_arrow_rows_are_those_of_a_lake(photo: Path, tmp_path: Path) -> None:

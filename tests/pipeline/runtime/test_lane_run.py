@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,9 +22,9 @@ from pipeline.flow.calls import Prepare
 from pipeline.flow.core import LaneSettings
 from pipeline.flow.lane import Lane
 from pipeline.graph import LanePlan
-from pipeline.lake.proposal import Verdict
-from pipeline.records import Message, SourcePartition
-from pipeline.runtime.desk import LakeDesk
+from pipeline.lake.proposal import PartResult, Reason, Verdict
+from pipeline.records import Message, Sealed, SourcePartition, Span
+from pipeline.runtime.desk import CommitResult, LakeDesk
 from pipeline.runtime.driver import LaneDriver
 from pipeline.runtime.intake import Claims, Intake
 from pipeline.runtime.lane_run import LaneRun
@@ -158,6 +160,22 @@ def test_covered_messages_read_again_make_no_work(lane: LaneRun, tape: Tape, des
     assert not len(lane.lane.core.ledger)
     assert lane.admitted == 6
     assert dict(lane.items) == dict.fromkeys(lane.plan.keys, 3)
+
+
+def test_the_time_since_publication_is_taken_at_a_messages_last_commit(lane: LaneRun, tape: Tape) -> None:
+    published_ms = int(time.time() * 1000) - 60_000
+    stamped = [replace(message, timestamp_ms=published_ms) for message in texts(0, 2).messages]
+    tape.events.append(Messages((*stamped, *texts(2, 3).messages)))
+    lane.poll(0.0)
+    settled = (Span(LOG, ((0, 3),)),)
+    seen: list[int] = []
+    for key in lane.plan.keys:
+        part = PartResult(Sealed(key, covers=settled), Verdict.ADMITTED, Reason.NEW, settled, settled, ())
+        lane.committed(CommitResult(2, (part,), (), (), {}, frozenset(), 0.0))
+        latencies_s = lane.take_latencies()
+        assert all(60 <= each < 3600 for each in latencies_s)
+        seen.append(len(latencies_s))
+    assert seen == [0, 2], "once for all products, and not of the message without a timestamp"
 
 
 def test_a_full_lane_pauses_its_source_and_goes_on_polling(lane: LaneRun, tape: Tape) -> None:

@@ -16,7 +16,7 @@ def test_a_status_that_cannot_be_written_is_said_once_and_ends_nothing(tmp_path:
     in_the_way.write_text("a file where the folder should be")
     shown: list[Any] = []
     observer = Observer("run.yaml", "lake", in_the_way, (), shown.append)
-    idle: Any = SimpleNamespace(lanes=(), decisions={}, progress=Progress(version=3))
+    idle: Any = SimpleNamespace(lanes=(), decisions={}, progress=Progress(version=3), wanted_nodes="")
     with capture_logs() as lines:
         observer.publish(idle, 0.0, State.RUNNING)
         observer.publish(idle, 1.0, State.RUNNING)

@@ -19,7 +19,9 @@ from tests.pipeline.runtime.bad_images import Case, image_and_text_cases
 from tests.pipeline.runtime.bad_media import sound_and_film_cases
 from tests.pipeline.runtime.running import HERE, Ended, Sent, lanes, run, send
 
-pytestmark = pytest.mark.ray
+# Two minutes of dying workers. Each kind of damage has its own test beside its decoder or policy, deaths in
+# test_run_deaths.py; this is all of them in one run.
+pytestmark = [pytest.mark.ray, pytest.mark.soak]
 
 VOIDS = {str(reason) for reason in VoidReason}
 KEY, HEADERS = b"key", (("trace", b"\x00\xff"), ("trace", b"2"))

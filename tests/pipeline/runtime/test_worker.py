@@ -97,6 +97,47 @@ def test_a_tokenizer_that_loses_a_window_is_found_out(worker: StageWorker, monke
     assert "3 windows gave 2" in answer.report.failure.message
 
 
+def test_a_worker_over_its_memory_answers_and_begins_no_other_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = [100]
+    monkeypatch.setattr("pipeline.runtime.memory.own_bytes", lambda: own[0])
+    tokenizers = {"letters": ("tests.pipeline.runtime.pretend:Letters", {})}
+    given = (
+        "text",
+        Modality.TEXT,
+        ("prepare", "letters"),
+        (VIEW,),
+        tokenizers,
+        FetchConfig(),
+        {},
+        "",
+        "refuse",
+        1,
+        0.0,
+    )
+    worker = StageWorker(WorkerSpec(*given, memory_bytes=1000), lambda _departure: None)
+    worker.info()
+    answer, (batch,) = worker.prepare([Lease(1, text(1, b"good"))])
+    assert batch is not None
+    assert answer.report.leaving is None
+    own[0] = 1100
+    last, tokens = worker.tokenize("letters", [(0, 1)], [batch])
+    assert tokens is not None
+    assert (last.report.begun, last.report.failure) == (True, None)
+    assert last.report.leaving is not None
+    own[0] = 500
+    for report in (
+        worker.prepare([Lease(2, text(2, b"good"))])[0].report,
+        worker.tokenize("letters", [], [])[0].report,
+    ):
+        assert not report.begun
+        assert report.leaving == last.report.leaving
+
+
+def test_a_worker_is_warm_before_it_says_where_it_is(worker: StageWorker) -> None:
+    info = worker.info()
+    assert 0 < info.warm_up_s <= info.warm_s
+
+
 def test_an_error_that_stops_the_run_says_so(worker: StageWorker, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(windows: Any) -> Any:
         raise InvariantError("weights that are not those of the product")

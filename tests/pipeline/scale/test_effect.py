@@ -38,3 +38,12 @@ def test_it_is_not_judged_while_workers_start_nor_before_they_have_done_somethin
     ready = effect.seen(2, 40.0, 1.0, starting=False, now_s=2.0)
     assert ready.is_awaited(30.0, 20.0)
     assert not ready.is_awaited(30.0, 40.0)
+
+
+def test_a_growth_that_brought_what_it_should_earns_a_bolder_one() -> None:
+    grown = NO_EFFECT.grown(4, 10.0, 16)
+    assert not grown.earned
+    assert grown.seen(160, 16.0, 1.0, starting=False, now_s=1.0).earned
+    assert not grown.seen(160, 64.0, 1.0, starting=False, now_s=1.0).earned
+    # A worker more tells nothing of a thousand.
+    assert not NO_EFFECT.grown(16, 10.0, 17).seen(170, 17.0, 1.0, starting=False, now_s=1.0).earned

@@ -33,7 +33,9 @@ LED_TO = {
 }
 
 
-@pytest.mark.parametrize("first", range(0, SCHEDULES, CHUNK))
+@pytest.mark.parametrize(
+    "first", [0, *(pytest.param(first, marks=pytest.mark.soak) for first in range(CHUNK, SCHEDULES, CHUNK))]
+)
 def test_nothing_is_lost_repeated_or_stuck_whatever_goes_wrong(first: int) -> None:
     report = simulate_delivery(range(first, first + CHUNK))
     assert report.clean, as_text(report)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -7,25 +8,43 @@ import pytest
 from scipy.optimize import linprog
 
 from pipeline.flow import core, tokenize_stage
-from pipeline.simulate.scaling.graphs import MOST_DECISIONS, judge_graphs, random_graph
+from pipeline.simulate.scaling.graphs import LASTS_S, GraphsReport, Verdict, judge_graphs, random_graph
 from pipeline.simulate.scaling.lanes import judge_lane
 from pipeline.simulate.scaling.optimum import best_split, speeds, unit_rate
 from pipeline.simulate.scaling.scenario import Scenario
 
-GRAPHS = 12
-LANES = 300
+LANES = 150
 
 
-def test_random_graphs_come_to_their_best_split_and_rest_there() -> None:
-    report = judge_graphs(range(GRAPHS))
+def judged(seeds: Iterable[int], lasts_s: float) -> GraphsReport:
+    report = GraphsReport()
+    for verdict in judge_graphs(seeds, lasts_s=lasts_s):
+        report.add(verdict)
     print(report)
-    assert report.stuck == 0
-    # Seed 6 has two lanes within measuring error of the same share, and one GPU too few to serve both.
-    assert report.far <= 1
-    assert report.worst_share >= 0.9
-    assert report.rocking == 0
-    quick = sum(times for decisions, times in report.decisions.items() if decisions <= MOST_DECISIONS)
-    assert quick >= 0.75 * GRAPHS
+    return report
+
+
+def test_random_graphs_come_to_their_best_split_in_three_decisions_and_rest_there() -> None:
+    report = judged(range(8), lasts_s=300.0)
+    assert report.graphs == 8
+    assert not report.wrong
+
+
+@pytest.mark.soak
+def test_random_graphs_rest_for_an_hour() -> None:
+    report = judged(range(100, 140), LASTS_S)
+    assert (report.stuck, report.far) == (0, 0)
+    # Where work varies much, a pool may be moved once more before its speed is known well.
+    assert report.slow <= 1
+    assert report.rocking <= 1
+
+
+def test_what_is_wrong_with_a_graph_is_told() -> None:
+    verdict = Verdict(7, share=0.5, decisions=4, reversals=3, stuck_s=31.0)
+    assert verdict.wrong == "stuck for 31 s, 50.0% of the best split, 4 decisions, 3 reversals"
+    report = GraphsReport()
+    report.add(verdict)
+    assert (report.stuck, report.far, report.slow, report.rocking) == (1, 1, 1, 1)
 
 
 def divisible_level(scenario: Scenario) -> float:
@@ -68,6 +87,6 @@ def test_a_lane_that_loses_credits_is_found_stuck(monkeypatch: pytest.MonkeyPatc
         block.readers -= 1
 
     monkeypatch.setattr(tokenize_stage, "release", leaks)
-    wrong = [verdict for seed in range(20) if (verdict := judge_lane(seed)).left_over]
+    wrong = [verdict for seed in range(10) if (verdict := judge_lane(seed)).left_over]
     assert wrong
     assert "no_bytes" in wrong[0].waits

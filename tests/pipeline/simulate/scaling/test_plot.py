@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,10 @@ from typer.testing import CliRunner
 
 from pipeline.cli import app
 from pipeline.simulate.scaling import scenarios
+from pipeline.simulate.scaling.graphs import Verdict
 from pipeline.simulate.scaling.plot import blocks
+from pipeline.simulate.scaling.scenario import Promise
+from pipeline.simulate.scaling.theory import Check
 
 
 def test_a_line_of_blocks_is_as_high_as_the_largest_value_in_each_part() -> None:
@@ -29,6 +33,34 @@ def test_the_command_plots_prints_and_fails_on_a_broken_promise(
     page = out.read_text(encoding="utf-8")
     assert page.count("<polyline") == 2
     assert "workers of image/tokenize" in page
+
+
+def test_all_scenarios_are_a_line_each_and_what_is_broken_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    backlog = replace(scenarios.SCENARIOS["backlog"], lasts_s=60.0)
+    kept = replace(backlog, name="kept", promise=Promise(lag_s=None))
+    monkeypatch.setattr("pipeline.app.simulate_scale.SCENARIOS", {"backlog": backlog, "kept": kept})
+    result = CliRunner().invoke(app, ["simulate", "scale", "--all"], env={"COLUMNS": "150"})
+    assert result.exit_code == 1
+    assert "backlog: the backlog was never gone" in result.output
+    assert [line.split()[-2] for line in result.output.splitlines() if "1:00" in line] == ["no", "yes"]
+
+
+def test_graphs_that_are_not_as_they_should_be_are_counted_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def judged(seeds: range, jobs: int) -> Iterator[Verdict]:
+        return (Verdict(seed, 0.9 if seed == 4 else 1.0, 2, 0, 0.0) for seed in seeds)
+
+    monkeypatch.setattr("pipeline.app.simulate_scale.judge_graphs", judged)
+    result = CliRunner().invoke(app, ["simulate", "scale", "graphs", "--seed", "3", "--graphs", "2"])
+    assert result.exit_code == 1
+    assert "seed 4: 90.0% of the best split" in result.output
+    assert CliRunner().invoke(app, ["simulate", "scale", "graphs", "--graphs", "2"]).exit_code == 0
+
+
+def test_a_figure_that_is_off_theory_fails_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.app.simulate_scale.checks", lambda: iter([Check("waits", 1.06, 1.0)]))
+    result = CliRunner().invoke(app, ["simulate", "scale", "theory"])
+    assert result.exit_code == 1
+    assert "+6.00%" in result.output
 
 
 def test_the_scenarios_are_listed_and_others_refused() -> None:
