@@ -43,6 +43,7 @@ def simulate_delivery(
         "mediatok simulate scale --list",
         "mediatok simulate scale burst --out burst.html",
         "mediatok simulate scale graphs --graphs 1000 --jobs 2",
+        "mediatok simulate scale graphs --seed 191 --graphs 1",
         "mediatok simulate scale theory",
         "mediatok simulate scale --all",
     ),
@@ -52,6 +53,9 @@ def simulate_scale(
     seed: Annotated[int, typer.Option("--seed", help="Of the noise; of the first of the graphs.")] = 0,
     graphs: Annotated[int, typer.Option("--graphs", min=1, help="How many, with `graphs`.")] = 100,
     jobs: Annotated[int, typer.Option("--jobs", min=1, help="Processes, with `graphs`.")] = 1,
+    minutes: Annotated[
+        float, typer.Option("--minutes", min=1.0, help="Virtual time of each graph; for reversals it takes an hour.")
+    ] = 67.0,
     out: Annotated[Path | None, typer.Option("--out", help="Plot workers and lag into this HTML file too.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every scenario, a line each.")] = False,
     names: Annotated[bool, typer.Option("--list", help="Name the scenarios.")] = False,
@@ -67,4 +71,4 @@ def simulate_scale(
     elif everything:
         leave(run_all(seed))
     else:
-        leave(run_scale(scenario, seed, graphs, jobs, out))
+        leave(run_scale(scenario, seed, graphs, jobs, minutes * 60.0, out))

@@ -39,14 +39,19 @@ def list_scenarios() -> int:
     return 0
 
 
-def run_scale(name: str, seed: int, graphs: int, jobs: int, out: Path | None) -> int:
+def run_scale(name: str, seed: int, graphs: int, jobs: int, lasts_s: float, out: Path | None) -> int:
     """Run a scenario. Exit code 1 if it broke a promise.
+
+    Args:
+        seed: of the noise; of the first of the graphs.
+        graphs, jobs, lasts_s: how many graphs, in how many processes, and the virtual time of each.
+        out: where to plot a scenario.
 
     Raises:
         ConfigError: there is no such scenario.
     """
     if name == GRAPHS:
-        return _run_graphs(seed, graphs, jobs)
+        return _run_graphs(seed, graphs, jobs, lasts_s)
     if name == THEORY:
         return run_theory()
     if name not in SCENARIOS:
@@ -140,11 +145,11 @@ def run_theory() -> int:
     return 1 if any(abs(check.error) > MOST_ERROR for check in found) else 0
 
 
-def _run_graphs(first: int, graphs: int, jobs: int) -> int:
+def _run_graphs(first: int, graphs: int, jobs: int, lasts_s: float) -> int:
     """Exit code 1 if one was stuck, far from the best split, slow to find it, or did not rest."""
     report = GraphsReport()
     seeds = range(first, first + graphs)
-    for verdict in _counted(judge_graphs(seeds, jobs), "graphs", graphs):
+    for verdict in _counted(judge_graphs(seeds, jobs, lasts_s), "graphs", graphs):
         report.add(verdict)
     lanes = [judge_lane(seed) for seed in _counted(seeds, "lanes")]
     held = [verdict for verdict in lanes if verdict.left_over or verdict.held_bytes]
@@ -153,7 +158,7 @@ def _run_graphs(first: int, graphs: int, jobs: int) -> int:
     table.add_column("what")
     table.add_column("graphs", justify="right")
     for what, value in (
-        ("run, an hour each", units.count(report.graphs)),
+        (f"run, {units.duration(lasts_s)} each", units.count(report.graphs)),
         ("stuck", str(report.stuck)),
         ("not within 5 % of the best split at the end", str(report.far)),
         ("worst, of the best split", f"{report.worst_share:.1%}"),

@@ -273,7 +273,10 @@ def _lane(raw: dict[str, Any]) -> LaneStatus:
 
 
 def _stall(raw: dict[str, Any] | None) -> StallStatus | None:
-    return None if raw is None else StallStatus(**{**raw, "cause": StallCause(raw["cause"])})
+    if raw is None:
+        return None
+    parsed: dict[str, Any] = {"cause": StallCause(raw["cause"])}
+    return StallStatus(**{**raw, **parsed})
 
 
 def _oldest(raw: dict[str, Any]) -> OldestItem:

@@ -40,21 +40,21 @@ def make_films(folder: Path, seconds: int) -> list[Path]:
     for number in range(seconds // FILM_S):
         sound = speechlike(FILM_S, 48_000, 2, seed=number)
         path = folder / f"{number:04d}.mp4"
-        write_film(path, FILM_S, FRAMES_HZ, FILM_SIZE, gop_s=4.0, b_frames=2, picture=_Wandering(number), sound=sound)
+        write_film(path, FILM_S, FRAMES_HZ, FILM_SIZE, gop_s=4.0, b_frames=2, picture=Wandering(number), sound=sound)
         paths.append(path)
     return paths
 
 
-class _Wandering:
+class Wandering:
     """Frames that are cut out of one photograph, each a bit further along."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, size: tuple[int, int] = FILM_SIZE) -> None:
         shown = photographs()
-        height, width = FILM_SIZE
+        self._size = height, width = size
         photo = Image.open(shown[number % len(shown)].path).convert("RGB")
         self._pixels = np.asarray(photo.resize((2 * width, 2 * height)))
 
     def __call__(self, frame: int) -> Picture:
-        height, width = FILM_SIZE
+        height, width = self._size
         top, left = (abs((frame * step) % (2 * size) - size) for step, size in ((1, height), (2, width)))
         return np.ascontiguousarray(self._pixels[top : top + height, left : left + width])

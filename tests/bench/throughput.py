@@ -11,27 +11,25 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import ray
 
-from operators.records import MediaReference, Modality, Origin
-from pipeline.app.build import build, claims_of, lane_settings, plan, plan_and_start, worker_spec
+from operators.records import Modality
+from pipeline.app.build import build, claims_of, plan_and_start
 from pipeline.config import Config, parse_config
-from pipeline.flow.calls import Lease
 from pipeline.graph import LanePlan
 from pipeline.lake.open_store import open_store
-from pipeline.runtime.placement import pools_of
 from pipeline.runtime.pool import WorkerState
-from pipeline.runtime.worker import StageWorker, WorkerSpec
 from pipeline.source.base import Positions, Source
 from pipeline.source.events import Event
 from pipeline.source.listing import freeze
 from pipeline.source.listing_source import ListingSource
+from tests.bench.operators import Whole, Work, in_batches, work_of
 
 TICK_HZ = os.sysconf("SC_CLK_TCK")
 
@@ -44,12 +42,14 @@ class Measured:
         amount: images, or seconds of sound or film.
         seconds: as the module says.
         cpu_s: by kind of process, over that time.
+        whole_s: the same with the start of everything; 0.0 where that was not measured.
         notes: what else was seen.
     """
 
     amount: float
     seconds: float
     cpu_s: Mapping[str, float]
+    whole_s: float = 0.0
     notes: Mapping[str, float] = field(default_factory=dict[str, float])
 
     @property
@@ -58,15 +58,26 @@ class Measured:
         return self.amount / self.seconds
 
     @property
+    def whole_hz(self) -> float:
+        """Images, or seconds of media, a second, start-up included."""
+        return self.amount / self.whole_s
+
+    @property
     def cpu_ms(self) -> float:
         """Of all processes together, an image or a second of media."""
         return 1000 * sum(self.cpu_s.values()) / self.amount
 
 
-def bench_config(folder: Path, modality: Modality, workers: int, products: Mapping[str, str]) -> Config:
-    """A lane of one modality from a folder."""
+def bench_config(
+    folder: Path,
+    modality: Modality,
+    workers: int,
+    products: Mapping[str, str],
+    options: Mapping[str, Any] | None = None,
+) -> Config:
+    """A lane of one modality from a folder; `options` are of each of its tokenizers."""
     lane = {
-        "products": {name: {"tokenizer": tokenizer} for name, tokenizer in products.items()},
+        "products": {name: {"tokenizer": tokenizer, "options": options or {}} for name, tokenizer in products.items()},
         "workers": {"min": workers, "max": workers},
     }
     return parse_config(
@@ -100,6 +111,7 @@ class _HeldBack:
 
 def through_pipeline(config: Config, media: Path, amount: float) -> Measured:
     """Everything: listing, admission, Ray, packing, commits."""
+    started_s = time.monotonic()
     store = open_store(config.lake)
     listings = freeze([str(media)], store, {})
     (only,) = config.lanes.values()
@@ -136,21 +148,17 @@ def through_pipeline(config: Config, media: Path, amount: float) -> Measured:
     finally:
         built.coordinator.close()
         ray.shutdown()
-    return Measured(amount, ended_s - sources[0].began_s, dict(cpu_s), notes)
+    return Measured(amount, ended_s - sources[0].began_s, dict(cpu_s), ended_s - started_s, notes)
 
 
 def in_a_loop(config: Config, paths: list[Path], amount: float) -> Measured:
     """The same operators, called by as many processes as the pipeline has workers; nothing between them."""
-    (lane,) = plan(config)
-    (pool,) = pools_of(lane)
-    workers = lane.config.workers.max
-    spec = worker_spec(lane, pool, config, {})
+    work = work_of(config)
     context = multiprocessing.get_context("spawn")
-    barrier, ends = context.Barrier(workers + 1), context.Queue()
-    batch = lane_settings(lane).prepare_batch
+    barrier, ends = context.Barrier(work.workers + 1), context.Queue()
     processes = [
-        context.Process(target=_loop, args=(spec, lane.views, paths[n::workers], batch, barrier, ends))
-        for n in range(workers)
+        context.Process(target=_loop, args=(work, [str(path) for path in paths[n :: work.workers]], barrier, ends))
+        for n in range(work.workers)
     ]
     for process in processes:
         process.start()
@@ -163,34 +171,13 @@ def in_a_loop(config: Config, paths: list[Path], amount: float) -> Measured:
     return Measured(amount, ended_s - began_s, {"loop": sum(cpu for _, cpu in results)})
 
 
-def _loop(
-    spec: WorkerSpec, views_of: Mapping[str, str], paths: list[Path], batch: int, barrier: Any, ends: Any
-) -> None:
-    worker = StageWorker(spec)
-    leases = deque(_lease(number, spec.modality, path) for number, path in enumerate(paths))
+def _loop(work: Work, paths: list[str], barrier: Any, ends: Any) -> None:
+    whole = Whole(work)
     barrier.wait()
     cpu_s = time.process_time()
-    while leases:
-        some = [leases.popleft() for _ in range(min(batch, len(leases)))]
-        answer, batches = worker.prepare(some)
-        assert answer.report.failure is None, answer.report.failure
-        for lease, item in zip(some, answer.items, strict=True):
-            assert item.ended is None, item.ended
-            cursors = [*([item.cursor] if item.cursor is not None else []), *item.forks]
-            leases.extendleft(replace(lease, cursor=cursor, facts=item.facts) for cursor in reversed(cursors))
-        cut = dict(zip(spec.views, batches, strict=True))
-        for product in spec.tokenizers:
-            windows = cut[views_of[product]]
-            if windows is None or not len(windows):
-                continue
-            done, _ = worker.tokenize(product, [(0, len(windows))], [windows])
-            assert done.report.failure is None, done.report.failure
+    for some in in_batches(paths, work.batch):
+        whole(some)
     ends.put((time.monotonic(), time.process_time() - cpu_s))
-
-
-def _lease(number: int, modality: Modality, path: Path) -> Lease:
-    reference = MediaReference(path.as_uri(), Origin("bench", 0, number, 0), modality)
-    return Lease(1, reference)
 
 
 def _cpu_s() -> Counter[str]:

@@ -46,14 +46,16 @@ def test_all_scenarios_are_a_line_each_and_what_is_broken_is_told(monkeypatch: p
 
 
 def test_graphs_that_are_not_as_they_should_be_are_counted_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def judged(seeds: range, jobs: int) -> Iterator[Verdict]:
+    def judged(seeds: range, jobs: int, lasts_s: float) -> Iterator[Verdict]:
+        assert lasts_s == 1200.0
         return (Verdict(seed, 0.9 if seed == 4 else 1.0, 2, 0, 0.0) for seed in seeds)
 
     monkeypatch.setattr("pipeline.app.simulate_scale.judge_graphs", judged)
-    result = CliRunner().invoke(app, ["simulate", "scale", "graphs", "--seed", "3", "--graphs", "2"])
+    options = ["--graphs", "2", "--minutes", "20"]
+    result = CliRunner().invoke(app, ["simulate", "scale", "graphs", "--seed", "3", *options])
     assert result.exit_code == 1
     assert "seed 4: 90.0% of the best split" in result.output
-    assert CliRunner().invoke(app, ["simulate", "scale", "graphs", "--graphs", "2"]).exit_code == 0
+    assert CliRunner().invoke(app, ["simulate", "scale", "graphs", *options]).exit_code == 0
 
 
 def test_a_figure_that_is_off_theory_fails_the_command(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import pytest
 from pipeline.scale.records import Decision, PoolLimits, PoolMemory, ScaleReason
 from pipeline.simulate.scaling.figures import Figures, figures_of, reversals
 from pipeline.simulate.scaling.fleet import Fleet, History, Move
-from pipeline.simulate.scaling.scenario import Scenario
+from pipeline.simulate.scaling.scenario import LaneOfStages, Scenario, Stage, steady
 from pipeline.simulate.scaling.scenarios import SCENARIOS
 
 QUICK = {"slow_store", "backlog"}
@@ -98,3 +98,15 @@ def test_a_pool_that_turns_back_is_counted_in_its_worst_hour() -> None:
 
     assert reversals(moves((0.0, 1), (1.0, 1))) == 0
     assert reversals(moves((0.0, 1), (100.0, -1), (200.0, 1), (5000.0, -1))) == 2
+
+
+def test_a_lane_in_which_nobody_can_work_is_stuck_and_one_with_a_long_item_is_not() -> None:
+    def stuck(last: Stage) -> Figures:
+        lane = LaneOfStages("image", (Stage("prepare", 0.1), last), steady(5.0))
+        scenario = replace(SCENARIOS["backlog"], lanes=(lane,), watch="image/prepare", lasts_s=200.0, decide_s=1e3)
+        return run_it(scenario)[1]
+
+    closed = stuck(Stage("tokenize", 0.1, room_items=0.0))
+    assert closed.stuck_s >= 195.0
+    assert any(broken.startswith("seconds without progress") for broken in closed.broken)
+    assert stuck(Stage("tokenize", 1e4, spread=0.0, room_items=10.0)).stuck_s == 0.0
