@@ -14,6 +14,8 @@ from hypothesis import settings
 os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
 os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+# As `pipeline.runtime.cluster` sets it for a Ray that it starts.
+os.environ["RAY_free_objects_period_milliseconds"] = "100"  # noqa: SIM112  its name
 
 CI = os.environ.get("CI", "").lower() in {"1", "true"}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Generic, Protocol, TypeVar
 
 from operators.records import ContentFacts
@@ -24,23 +23,22 @@ T = TypeVar("T", bound=Closable)
 
 
 class Kept(Generic[T]):
-    """By content and place; each is handed out once."""
+    """By content and place; each is handed out once. Two items of the same content keep one each."""
 
     def __init__(self) -> None:
-        self._open: OrderedDict[tuple[str, str, str], T] = OrderedDict()
+        self._open: list[tuple[tuple[str, str, str], T]] = []
 
     def keep(self, facts: ContentFacts, place: str, opened: T) -> None:
         """Until the next segment, which begins at `place`."""
-        before = self._open.pop((facts.sha256, facts.version, place), None)
-        if before is not None:
-            before.close()
-        self._open[facts.sha256, facts.version, place] = opened
+        self._open.append(((facts.sha256, facts.version, place), opened))
         while len(self._open) > MOST:
-            self._open.popitem(last=False)[1].close()
+            self._open.pop(0)[1].close()
 
     def take(self, facts: ContentFacts, place: str) -> T | None:
         """What was kept for this segment, if it still is."""
-        return self._open.pop((facts.sha256, facts.version, place), None)
+        key = (facts.sha256, facts.version, place)
+        index = next((index for index, (other, _) in enumerate(self._open) if other == key), None)
+        return None if index is None else self._open.pop(index)[1]
 
     def drop(self, facts: ContentFacts, place: str) -> None:
         """Nobody will ask for this segment: close what was kept for it."""

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pipeline.flow.calls import Piece
+from pipeline.flow.calls import Piece, PieceItem
+
+LONG_SHARE = 2
+"""A batch of what is long is smaller by this, since what is short waits for it."""
+
+Bucket = tuple[bool, int]
+"""Whether it holds segments of what is long, and how often the length of its windows doubles."""
 
 
 class BatchReason(StrEnum):
@@ -29,12 +35,17 @@ class Batch:
 
     pieces: tuple[Piece, ...]
     reason: BatchReason
-    bucket: int = 0
+    bucket: Bucket = (False, 0)
 
     @property
     def windows(self) -> int:
         """Of all pieces."""
         return sum(piece.size for piece in self.pieces)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it is of segments of what is long."""
+        return self.bucket[0]
 
     @property
     def node(self) -> str:
@@ -45,8 +56,9 @@ class Batch:
 class Batcher:
     """One product's pieces, in order; all are of one view, hence of one shape, but for their length.
 
-    A tokenizer that pads a batch to its longest window computes the padding too. For such a one, pieces whose longest
-    windows differ by a factor of two or more wait in buckets of their own.
+    Segments of what is long wait apart from what is short, and the two take turns: so a short item waits for one batch
+    of the others. A tokenizer that pads a batch to its longest window computes the padding too: for such a one, pieces
+    whose longest windows differ by a factor of two or more wait in buckets of their own.
 
     Args:
         most_windows: a batch closes when one more piece would pass this.
@@ -61,7 +73,8 @@ class Batcher:
         self._most_windows = most_windows
         self._most_wait_s = most_wait_s
         self._by_length = by_length
-        self._buckets: dict[int, deque[tuple[float, Piece]]] = {}
+        self._buckets: dict[Bucket, deque[tuple[float, Piece]]] = {}
+        self._last_is_long = False
         self._apart: deque[tuple[Piece, ...]] = deque()
         self.windows = 0
         self.items = 0
@@ -79,10 +92,9 @@ class Batcher:
 
     def add(self, piece: Piece, now_s: float) -> int:
         """At the end. Returns how many pieces it has become: each reads the block by itself."""
-        parts = tuple(_parts(piece)) if self._by_length else (piece,)
+        parts = tuple(_parts(piece, self._kind))
         for part in parts:
-            bucket = _length(part, 0) if self._by_length else 0
-            self._buckets.setdefault(bucket, deque()).append((now_s, part))
+            self._buckets.setdefault(self._kind(part.items[0]), deque()).append((now_s, part))
         self.windows += piece.size
         self.items += len(piece.items)
         return len(parts)
@@ -99,18 +111,28 @@ class Batcher:
         """About how many calls these will be."""
         return min(len(self), -(-self.windows // self._most_windows))
 
-    def peek(self, now_s: float, *, more_follows: bool) -> Batch | None:
+    @property
+    def holds_short(self) -> bool:
+        """Whether anything waits that is no segment of what is long."""
+        return bool(self._apart) or any(not is_long for is_long, _ in self._buckets)
+
+    def peek(self, now_s: float, *, more_follows: bool, short: bool = False) -> Batch | None:
         """The next batch, or None while all are still filling. It stays here until it is taken.
 
         Args:
+            short: nothing of what is long.
             more_follows: whether work upstream may still add pieces soon; if not, waiting is pointless.
         """
         if self._apart:
             return Batch(self._apart[0], BatchReason.APART)
         # Those that have waited longest first, so that a bucket that is always full never keeps the others waiting.
-        for bucket, waiting in sorted(self._buckets.items(), key=lambda each: each[1][0][0]):
-            pieces = self._next(waiting)
-            if len(pieces) < len(waiting) or sum(piece.size for piece in pieces) >= self._most_windows:
+        turns = sorted(self._buckets.items(), key=lambda each: (each[0][0] is self._last_is_long, each[1][0][0]))
+        for bucket, waiting in turns:
+            if short and bucket[0]:
+                continue
+            most = -(-self._most_windows // LONG_SHARE) if bucket[0] else self._most_windows
+            pieces = _first(waiting, most)
+            if len(pieces) < len(waiting) or sum(piece.size for piece in pieces) >= most:
                 return Batch(pieces, BatchReason.FULL, bucket)
             if not more_follows:
                 return Batch(pieces, BatchReason.NOTHING_FOLLOWS, bucket)
@@ -128,30 +150,36 @@ class Batcher:
                 waiting.popleft()
             if not waiting:
                 del self._buckets[batch.bucket]
+            self._last_is_long = batch.bucket[0]
         self.windows -= batch.windows
         self.items -= sum(len(piece.items) for piece in batch.pieces)
 
-    def _next(self, waiting: deque[tuple[float, Piece]]) -> tuple[Piece, ...]:
-        """Of those that wait, what fits into one batch; at least one."""
-        pieces: list[Piece] = []
-        windows = 0
-        for _, piece in waiting:
-            windows += piece.size
-            if pieces and windows > self._most_windows:
-                break
-            pieces.append(piece)
-        return tuple(pieces)
+    def _kind(self, item: PieceItem) -> Bucket:
+        if not self._by_length:
+            return item.is_long, 0
+        return item.is_long, max(window.end - window.start for window in item.rows.windows).bit_length()
 
 
-def _parts(piece: Piece) -> Iterator[Piece]:
-    """Parts of a block whose items are about equally long; an item stays whole."""
+def _first(waiting: Iterable[tuple[float, Piece]], most_windows: int) -> tuple[Piece, ...]:
+    """Of those that wait, what fits into one batch; at least one."""
+    pieces: list[Piece] = []
+    windows = 0
+    for _, piece in waiting:
+        windows += piece.size
+        if pieces and windows > most_windows:
+            break
+        pieces.append(piece)
+    return tuple(pieces)
+
+
+def _parts(piece: Piece, kind: Callable[[PieceItem], Bucket]) -> Iterator[Piece]:
+    """Parts of a block whose items are of one bucket; an item stays whole."""
+    kinds = [kind(item) for item in piece.items]
+    if len(set(kinds)) == 1:
+        yield piece
+        return
     start = 0
-    for end in range(1, len(piece.items) + 1):
-        if end == len(piece.items) or _length(piece, end) != _length(piece, start):
+    for end in range(1, len(kinds) + 1):
+        if end == len(kinds) or kinds[end] != kinds[start]:
             yield Piece(piece.block, piece.items[start:end])
             start = end
-
-
-def _length(piece: Piece, item: int) -> int:
-    """Doublings up to its longest window."""
-    return max(window.end - window.start for window in piece.items[item].rows.windows).bit_length()

@@ -112,6 +112,11 @@ class PieceItem:
     rows: RowSpan
     total: int
 
+    @property
+    def is_long(self) -> bool:
+        """Whether its item is more than this segment."""
+        return self.lease.cursor is not None or self.total < 0
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Piece:
@@ -154,6 +159,11 @@ class Prepare:
     worker: str
     leases: tuple[Lease, ...]
 
+    @property
+    def is_long(self) -> bool:
+        """Whether it goes on with something; a call that does begins nothing."""
+        return self.leases[0].cursor is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Tokenize:
@@ -163,6 +173,11 @@ class Tokenize:
     worker: str
     product: str
     pieces: tuple[Piece, ...]
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it is of segments of what is long."""
+        return self.pieces[0].items[0].is_long
 
     @property
     def items(self) -> tuple[PieceItem, ...]:

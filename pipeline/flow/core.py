@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -15,6 +16,8 @@ from pipeline.flow.packline import Parcel
 from pipeline.flow.waits import WaitReason
 from pipeline.flow.workers import Workers
 from pipeline.records import Letter, Message
+
+PREPARE = "prepare"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,8 @@ class Core:
     Attributes:
         calls: by number, the action on its way and the bytes reserved for what it will give.
         waits: by stage, why its next call has not been sent.
+        long: calls of what is long, by worker and kind.
+        short_waits: whether anything short waited when the lane was last asked for actions.
         failures: how items ended of late; holds their letters.
         now_s: the lane's clock when it was last told.
     """
@@ -72,6 +77,8 @@ class Core:
         self.tokens = Credits(settings.token_bytes)
         self.calls: dict[int, tuple[Action, int]] = {}
         self.waits: dict[str, WaitReason] = {}
+        self.long: Counter[tuple[str, type[Prepare | Tokenize]]] = Counter()
+        self.short_waits = False
         self.failures: Failures[Parcel | DirectKey] = Failures(settings.failures)
         self.now_s = 0.0
         self._numbers = itertools.count(1)
@@ -86,6 +93,7 @@ class Core:
         self.calls[action.call] = (action, reserved_bytes)
         if isinstance(action, Prepare | Tokenize):
             self.workers.begin(action.worker, action.call)
+            self.long[action.worker, type(action)] += action.is_long
             self._room(action).take(reserved_bytes)
         return action
 
@@ -94,8 +102,23 @@ class Core:
         action, reserved_bytes = self.calls.pop(call)
         if isinstance(action, Prepare | Tokenize):
             self.workers.end(call)
+            self.long[action.worker, type(action)] -= action.is_long
+            if not self.long[action.worker, type(action)]:
+                del self.long[action.worker, type(action)]
             self._room(action).give(reserved_bytes)
         return action
+
+    def may_prepare_long(self, worker: str) -> bool:
+        """Whether a worker may have a call that goes on with what is long: one at a time, and no two while what is
+        short waits.
+        """
+        return not self.long[worker, Prepare] and not (self.short_waits and self.long[worker, Tokenize])
+
+    def may_tokenize_long(self, worker: str) -> bool:
+        """Likewise. A worker that only tokenizes fills its slots while nothing short waits."""
+        if self.workers.serves(worker, PREPARE):
+            return not self.long[worker, Tokenize] and not (self.short_waits and self.long[worker, Prepare])
+        return not (self.short_waits and self.long[worker, Tokenize])
 
     def _room(self, action: Prepare | Tokenize) -> Credits:
         return self.windows if isinstance(action, Prepare) else self.tokens

@@ -11,7 +11,7 @@ from operators.errors import ContentChangedError, FetchFailedError, StoreUnavail
 from operators.records import ContentFacts, EmptyReason, Failure, VoidReason
 from pipeline.flow.blame import Blame, halves, judge
 from pipeline.flow.calls import Abandoned, Action, Block, CallFailure, Lease, PieceItem, Prepare, PreparedItem
-from pipeline.flow.core import Core
+from pipeline.flow.core import PREPARE, Core
 from pipeline.flow.lease import LeaseQueue
 from pipeline.flow.ledger import Entry, Progress
 from pipeline.flow.outages import AfterFailure, Outages
@@ -21,8 +21,6 @@ from pipeline.flow.tokenize_stage import TokenizeStage
 from pipeline.flow.waits import WaitReason
 from pipeline.records import Letter
 
-PREPARE = "prepare"
-
 MOST_OPEN = 4
 """A worker with so many ranges open begins nothing else."""
 
@@ -30,8 +28,8 @@ MOST_OPEN = 4
 class PrepareStage:
     """Leases that wait, and the calls they become.
 
-    What was begun goes first, but while fresh items wait it takes one of a worker's two slots at most: a clip of ten
-    seconds waits for a segment, not for a recording of ten hours.
+    What was begun goes first, but one call at a time of each worker, and only as far as the tokenizers keep up: a clip
+    of ten seconds waits for a segment, not for all that a recording of ten hours could fill the lane's memory with.
 
     Args:
         views: by product key, the view that its tokenizer reads.
@@ -90,15 +88,14 @@ class PrepareStage:
             if not self._core.workers.serves(worker, PREPARE):
                 self.ready.unbind(worker)
                 continue
-            while self._core.workers.has_slot(worker) and self._admits() and self._may_go_on(worker):
+            if self._core.workers.has_slot(worker) and self._core.may_prepare_long(worker) and self._keeps_up():
                 leases = self.ready.take_bound(worker, self._room())
-                if not leases:
-                    break
-                yield self._call(worker, leases)
+                if leases:
+                    yield self._call(worker, leases)
 
     def _further_ranges(self) -> Iterator[Action]:
-        while self.ready.ranges and self._admits():
-            worker = self._core.workers.pick(PREPARE, self._may_go_on)
+        while self.ready.ranges and self._keeps_up():
+            worker = self._core.workers.pick(PREPARE, self._core.may_prepare_long)
             if worker is None:
                 return
             leases = self.ready.take_ranges(self._room())
@@ -108,9 +105,9 @@ class PrepareStage:
     def _admits(self) -> bool:
         return self._core.windows.admits(self._core.settings.lease_bytes)
 
-    def _may_go_on(self, worker: str) -> bool:
-        """Whether a worker may have a call of what was begun now: one at a time, while it could begin something."""
-        return not self._begun[worker] or not self.ready.fresh or not self._may_begin(worker)
+    def _keeps_up(self) -> bool:
+        """Whether there is use and room for the windows of what was begun."""
+        return self._admits() and not self._tokenize.is_behind
 
     def _may_begin(self, worker: str) -> bool:
         return self._begun[worker] + self.ready.bound(worker) < MOST_OPEN

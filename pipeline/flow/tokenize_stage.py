@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from operators.records import Failure
-from pipeline.flow.batching import Batcher
+from pipeline.flow.batching import Batch, Batcher
 from pipeline.flow.blame import Blame, halves, judge
 from pipeline.flow.calls import Action, Block, CallFailure, Lease, Piece, PieceItem, Tokenize
 from pipeline.flow.core import Core, release
@@ -14,6 +14,9 @@ from pipeline.flow.pack_stage import PackStage
 from pipeline.flow.waits import WaitReason
 
 Member = tuple[Block, PieceItem]
+
+BATCHES_AHEAD = 2
+"""That wait for each worker: enough that it never waits, few enough that what comes new need not wait for long."""
 
 
 class TokenizeStage:
@@ -53,6 +56,15 @@ class TokenizeStage:
         """About how many calls these will be."""
         return sum(batcher.batches for batcher in self.batchers.values())
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether, of some product, more batches wait than its workers will take next."""
+        workers = self._core.workers
+        return any(
+            batcher.batches >= BATCHES_AHEAD * max(1, workers.ready(product))
+            for product, batcher in self.batchers.items()
+        )
+
     def add(self, product: str, block: Block, items: Sequence[PieceItem], now_s: float) -> None:
         """Rows of a block for one product."""
         block.readers += self.batchers[product].add(Piece(block, tuple(items)), now_s)
@@ -64,8 +76,7 @@ class TokenizeStage:
                 if not len(batcher):
                     self._core.waits[product] = WaitReason.NO_INPUT
                     break
-                batch = batcher.peek(now_s, more_follows=more_follows)
-                worker = self._core.workers.pick(product, near="" if batch is None else batch.node)
+                batch, worker = self._next(product, batcher, now_s, more_follows=more_follows)
                 if worker is None:
                     self._core.waits[product] = self._core.stage_wait(product)
                     break
@@ -81,6 +92,25 @@ class TokenizeStage:
                     windows = sum(piece.size for piece in pieces)
                     action = Tokenize(self._core.next_call(), worker, product, pieces)
                     yield self._core.begin(action, self._window_tokens_bytes.get(product, 0) * windows)
+
+    def _next(
+        self, product: str, batcher: Batcher, now_s: float, *, more_follows: bool
+    ) -> tuple[Batch | None, str | None]:
+        """The next batch and its worker; where no worker may take what is long now, what is short goes first."""
+        pick = self._core.workers.pick
+        batch = batcher.peek(now_s, more_follows=more_follows)
+        if batch is None or not batch.is_long:
+            return batch, pick(product, near="" if batch is None else batch.node)
+        worker = pick(product, self._core.may_tokenize_long, near=batch.node)
+        if worker is not None or not batcher.holds_short:
+            return batch, worker
+        batch = batcher.peek(now_s, more_follows=more_follows, short=True)
+        return batch, pick(product, near="" if batch is None else batch.node)
+
+    @property
+    def holds_short(self) -> bool:
+        """Whether windows of short items wait."""
+        return any(batcher.holds_short for batcher in self.batchers.values())
 
     def tokenized(self, action: Tokenize, tokens: Block) -> None:
         """One batch has come, its rows in the order of the call's pieces."""

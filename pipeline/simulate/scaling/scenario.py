@@ -66,7 +66,8 @@ class Promise:
     Attributes:
         busy: least share of their time that the watched pool's workers are busy, from `settled_s` on.
         drain: most time over the least possible until the burst or backlog is gone; under 1 it is our mistake.
-        reversals_an_hour: most, of any pool, in any hour from `settled_s` on, which is an hour before the end at least.
+        reversals_an_hour: most, of any pool, in any hour from `settled_s` on, which is an hour before the end at least;
+            more than 2 only where the load itself turns as often.
         rescales_a_day: most, of any pool, from `settled_s` on.
         range_of_workers: within which the watched pool stays from `settled_s` on.
         lag_s: most lag at the end, in seconds of arrivals.

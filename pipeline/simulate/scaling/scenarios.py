@@ -184,7 +184,8 @@ _ALL = (
         _one(_gpu(workers=0, limits=_TO_ZERO), _pulses(3600.0, 1800.0, 500.0, 0.0)),
         "image/tokenize",
         4 * 3600.0,
-        Promise(range_of_workers=(0, 300), lag_s=None),
+        # The load itself turns twice an hour; the third is the way back from what drained the first half minute's pile.
+        Promise(range_of_workers=(0, 300), lag_s=None, reversals_an_hour=3),
     ),
     Scenario(
         "weights",

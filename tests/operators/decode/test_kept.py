@@ -37,13 +37,13 @@ def test_the_one_that_was_left_longest_is_closed() -> None:
     assert [opened.closed for opened in all_opened] == [True, True] + [False] * MOST
 
 
-def test_a_second_reader_of_the_same_place_takes_the_first_ones_and_closes_it() -> None:
+def test_two_items_of_the_same_content_keep_one_each() -> None:
     kept: Kept[Opened] = Kept()
     first, second = Opened(), Opened()
     kept.keep(facts("a"), "1", first)
     kept.keep(facts("a"), "1", second)
-    assert first.closed
-    assert kept.take(facts("a"), "1") is second
+    assert [kept.take(facts("a"), "1") for _ in range(3)] == [first, second, None]
+    assert not (first.closed or second.closed)
 
 
 def test_what_is_dropped_is_closed_and_nothing_else() -> None:

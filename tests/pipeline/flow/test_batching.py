@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -146,3 +148,15 @@ def test_no_batch_pads_to_more_than_twice_its_shortest_item_and_nothing_is_lost(
         out += lengths
     assert sorted(out) == sorted(length for lengths in pieces for length in lengths)
     assert (batcher.windows, batcher.items) == (0, 0)
+
+
+def test_segments_of_what_is_long_and_what_is_short_take_turns() -> None:
+    batcher = Batcher(most_windows=1, most_wait_s=1.0)
+    for tag in (1, 2, 3):
+        segment = piece(1, tag)
+        (item,) = segment.items
+        assert batcher.add(Piece(segment.block, (replace(item, total=-1),)), 0.0) == 1
+    for tag in (7, 8):
+        batcher.add(piece(1, tag), 0.5)
+    order = [tags(taken(batcher, 0.5, more_follows=True)) for _ in range(5)]
+    assert order == [[1], [7], [2], [8], [3]]

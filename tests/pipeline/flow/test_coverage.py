@@ -96,3 +96,12 @@ def test_both_ways_through_a_bitmap_agree(held: tuple[Range, ...], asked: tuple[
         with patch.multiple(coverage_module, _MANY_MEMBERS=members, _MANY_RANGES=1 if ranges == 0 else ranges):
             assert bitmap_ranges(bitmap) == held
             assert bitmap_overlap(bitmap, asked) == common
+
+
+@pytest.mark.parametrize("beyond", [140_000, 2**32 + 5, 2**40])
+def test_what_follows_a_run_that_ends_with_its_container_is_not_covered(beyond: int) -> None:
+    coverage = Coverage.starting_at(0)
+    coverage.add(((65_530, 65_536), (beyond, beyond + 1)))
+    assert coverage.overlap(((65_530, 65_540),)) == ((65_530, 65_536),)
+    assert coverage.next_uncovered(65_530) == 65_536
+    assert coverage.missing(((65_530, 65_540),)) == ((65_536, 65_540),)

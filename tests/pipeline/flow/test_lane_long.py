@@ -13,6 +13,7 @@ from pipeline.flow.blame import DEATHS_TO_BE_GUILTY, Blame
 from pipeline.flow.calls import CallFailure, Lease, Prepare, PreparedItem
 from pipeline.flow.outages import place_of
 from pipeline.flow.prepare_stage import MOST_OPEN, PREPARE
+from pipeline.flow.tokenize_stage import BATCHES_AHEAD
 from pipeline.simulate.media import Media
 from pipeline.simulate.shop import ALPHA, BETA, LOG, SETTINGS, Shop
 
@@ -106,7 +107,7 @@ def test_a_store_in_trouble_costs_a_segment_and_changed_content_the_whole_item()
     shop.at_rest()
 
 
-def test_while_short_items_wait_a_worker_has_one_call_of_what_is_long() -> None:
+def test_a_worker_has_one_call_of_what_is_long_and_the_other_slot_is_for_what_is_short() -> None:
     shop = Shop(TWO_SLOTS)
     shop.hire(PREPARE)
     shop.hire(ALPHA, BETA)
@@ -115,23 +116,35 @@ def test_while_short_items_wait_a_worker_has_one_call_of_what_is_long() -> None:
         shop.answer(call)
     for offset in range(1, 6):
         shop.admit(offset, Media())
-    for _ in range(4):
+    kinds: list[list[bool]] = []
+    for _ in range(12):
         shop.act()
-        assert sorted(lease.cursor is None for lease in leases(shop)) == [False, True]
+        kinds.append(sorted(lease.cursor is None for lease in leases(shop)))
         for call in list(shop.pending):
             shop.answer(call)
+    assert max(kind.count(False) for kind in kinds) == 1
+    assert [False, True] in kinds
     shop.run()
     assert [shop.outcome(ALPHA, offset) for offset in range(6)] == [8, 1, 1, 1, 1, 1]
     shop.at_rest()
 
 
-def test_without_short_items_both_slots_go_on_with_what_is_long() -> None:
-    shop = Shop(TWO_SLOTS)
-    shop.hire()
-    shop.admit(0, Media(segments=((1, 1),) * 8, forks=(2, 4, 6)))
-    until_segment(shop, 1)
-    assert sorted(lease.cursor for lease in leases(shop)) == [1, 2]
+def test_what_is_long_is_prepared_only_as_far_as_the_tokenizers_keep_up() -> None:
+    shop = Shop(replace(TWO_SLOTS, tokenize_windows=1))
+    shop.hire(PREPARE)
+    shop.hire(ALPHA, BETA)
+    shop.admit(0, Media(segments=((1, 1),) * 12))
+    for _ in range(20):
+        shop.act()
+        for call in [action.call for action in prepares(shop)]:
+            shop.answer(call)
+    assert len(shop.lane.tokenize.batchers[ALPHA]) == BATCHES_AHEAD
+    assert shop.lane.core.windows.used_bytes < shop.lane.core.windows.limit_bytes // 2
+    shop.admit(1, Media())
+    shop.act()
+    assert [lease.reference.origin.offset for lease in leases(shop)] == [1]
     shop.run()
+    assert (shop.outcome(ALPHA, 0), shop.outcome(ALPHA, 1)) == (12, 1)
     shop.at_rest()
 
 

@@ -9,7 +9,7 @@ from pipeline.simulate.scaling.pool import FluidPool
 from pipeline.simulate.scaling.scenario import Stage
 
 STEP_S = 2.0
-STEPS = 20_000
+STEPS = 5_000
 
 
 def worked(stage: Stage, arrivals: float, room: float = math.inf) -> tuple[FluidPool, float]:
