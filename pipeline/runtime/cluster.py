@@ -29,6 +29,7 @@ def start(config: RayConfig) -> tuple[Node, ...]:
 
     Raises:
         ConfigError: there is none to join.
+        RayLostError: one that was to start here did not, twice.
     """
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -90,7 +91,12 @@ def _start_local(config: RayConfig, quiet: dict[str, Any]) -> None:
             raise
         _log.warning("ray took too long to start; once more", error=str(error))
         ray.shutdown()
-        ray.init(**options)
+        try:
+            ray.init(**options)
+        except Exception as again:
+            if STARTUP_TIMEOUT not in str(again):
+                raise
+            raise RayLostError("Ray gives its own processes 30 s to start, and twice that was too short") from again
 
 
 def _join(config: RayConfig, quiet: dict[str, Any]) -> None:

@@ -28,7 +28,10 @@ def work(tmp_path: Path) -> Work:
     return work_of(bench_config(tmp_path, Modality.IMAGE, 2, {"image-rq": "image-rq"}))
 
 
-def test_one_stage_and_two_give_the_same_tokens(pictures: list[Path], work: Work, tmp_path: Path):
+def test_one_stage_and_two_give_the_same_tokens(
+    pictures: list[Path], work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # as the sides do; put back for the tests that come after
     paths = [str(path) for path in pictures]
     (tmp_path / "marks").mkdir()
     whole = Whole(work, tmp_path / "marks")(paths)

@@ -16,6 +16,12 @@ from pipeline.simulate.world import World
 
 FITS: dict[str, Callable[[World], bool]] = {
     "letters": lambda world: any(letters and named(world, path) for path, (letters, _) in world.store.outcomes.items()),
+    # Where a log was cut, or a takedown met a re-tokenization, nobody can count them.
+    "voids": lambda world: (
+        any(version.get("voids") for version in versions(world))
+        and not any(version.get("predicates") or version.get("remade") for version in versions(world))
+        and not any(log.cut or log.compacted for log in world.broker.logs.values())
+    ),
     "live lists": lambda world: bool(world.store.live),
     "remade": lambda world: world.retokenized and any(version.get("remade") for version in versions(world)),
     # A takedown or a successor would change what a closing is about.
@@ -149,7 +155,8 @@ def test_a_letter_twice_is_repeated(world: World) -> None:
     assert "repeated" in wrong(world)
 
 
-def test_void_items_that_were_not_counted_are_wrong(world: World) -> None:
+def test_void_items_that_were_not_counted_are_wrong() -> None:
+    world = run("voids")
     for path, body in world.store.log.items():
         version = json.loads(body)
         version["voids"] = []
