@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help run test soak lint bench chaos load services services-down clean
+.PHONY: help run test soak marathon lint bench chaos load services services-down clean
 
 UV_VERSION := 0.13.9
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
@@ -19,11 +19,14 @@ help:  ## This list.
 run: | $(if $(wildcard $(DEV)),$(DEV),$(DEMO))  ## Tokenize the photographs that come along, or MEDIA=/my/folder.
 	$(BIN)/mediatok demo $(if $(MEDIA),--media "$(MEDIA)")
 
-test: $(DEV)  ## All tests but `soak`; ARGS='-k lake' passes arguments to pytest.
+test: $(DEV)  ## All tests but `soak` and `marathon`; ARGS='-k lake' passes arguments to pytest.
 	$(BIN)/pytest $(ARGS)
 
 soak: $(DEV)  ## Crashes, rebalances and chaos on real Kafka, S3 and Ray, simulated fleets: ten minutes.
 	$(BIN)/pytest -m soak $(ARGS)
+
+marathon: $(DEV)  ## Films of hours killed at 90 %, kills of everything, graphs for an hour: before a release.
+	$(BIN)/pytest -m marathon $(ARGS)
 
 lint: $(DEV)  ## Style, types, layers, Dockerfile, compose file, lock.
 	$(BIN)/ruff check

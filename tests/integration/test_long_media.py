@@ -25,7 +25,7 @@ from tests.making.long import long_film, long_sound
 from tests.recovery.digests import HERE, read_notes
 from tests.recovery.whole import Row, Whole, media_files_open_in, own_bytes, whole
 
-pytestmark = [pytest.mark.ray, pytest.mark.soak, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.ray, pytest.mark.marathon, pytest.mark.timeout(900)]
 
 MIB = 1 << 20
 AFTER_S = 5.0

@@ -20,7 +20,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> list[RoundReport]:
     return recover(tmp_path_factory.mktemp("recovery") / "all", list(Case), TIMES, seed=1)
 
 
-@pytest.mark.soak
+@pytest.mark.marathon
 @pytest.mark.ray
 @pytest.mark.timeout(1200)
 def test_each_was_killed_and_came_back(reports: list[RoundReport]) -> None:
@@ -30,7 +30,7 @@ def test_each_was_killed_and_came_back(reports: list[RoundReport]) -> None:
     assert sum(kill.outlived for kill in kills) == 0, "Ray ends a killed coordinator's actors"
 
 
-@pytest.mark.soak
+@pytest.mark.marathon
 @pytest.mark.ray
 @pytest.mark.timeout(1200)
 def test_every_file_has_the_rows_of_an_undisturbed_run_and_nothing_is_left(reports: list[RoundReport]) -> None:

@@ -30,7 +30,7 @@ def test_random_graphs_come_to_their_best_split_in_three_decisions_and_rest_ther
     assert not report.wrong
 
 
-@pytest.mark.soak
+@pytest.mark.marathon
 def test_random_graphs_rest_for_an_hour() -> None:
     report = judged(range(100, 140), LASTS_S)
     assert (report.stuck, report.far) == (0, 0)
