@@ -1,6 +1,7 @@
 """`python -m tests.bench.film`: one long film, made on the spot: time and memory by workers; clicks against flashes.
 
-Memory is what a process has for itself (`RssAnon`), sampled twice a second, and the peak of Ray's object store.
+Memory is what a process has for itself (`RssAnon`), sampled twice a second; its course is shown by
+`python -m tests.bench memory`.
 """
 
 from __future__ import annotations
@@ -8,10 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
-import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,39 +17,19 @@ os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
 import numpy as np
-import ray
 from rich.console import Console
 
 from operators.decode import VideoDecoder
 from operators.forms import CLOCK_HZ, ClipForm, PcmForm
 from operators.records import ContentFacts, Modality
-from pipeline.app.build import build, claims_of, plan_and_start
-from pipeline.lake.open_store import open_store
 from pipeline.observe.logs import setup_logs
 from pipeline.observe.status_table import plain_table
-from pipeline.source.listing import freeze
-from pipeline.source.listing_source import ListingSource
+from tests.bench.memory import watched
 from tests.bench.throughput import bench_config
 from tests.making.long import click_and_flash, long_film
 
 MIB = 1 << 20
 TOKENIZER = "video-interleaved"
-
-
-@dataclass
-class Peaks:
-    """The most that each kind of process had for itself, in bytes."""
-
-    anon_bytes: dict[str, int] = field(default_factory=dict)
-    store_bytes: int = 0
-
-    def look(self, pids: dict[str, int]) -> None:
-        for name, pid in pids.items():
-            kind = name.rpartition("/")[0] or name.partition(" ")[0]
-            self.anon_bytes[kind] = max(self.anon_bytes.get(kind, 0), _anon_bytes(pid))
-        available = ray.available_resources().get("object_store_memory", 0.0)
-        total = ray.cluster_resources().get("object_store_memory", 0.0)
-        self.store_bytes = max(self.store_bytes, int(total - available))
 
 
 def main() -> None:
@@ -67,74 +45,25 @@ def main() -> None:
         console.print(_offsets(folder / "sync.mp4", given.hours))
         (folder / "media").mkdir()
         film = long_film(folder / "media" / "film.mp4", given.hours)
-        table = plain_table("workers", "s", "× real time", "clips", "worker MiB", "coordinator MiB", "packer MiB")
+        table = plain_table("workers", "s", "× real time", "workers MiB", "coordinator MiB", "packer MiB")
         for workers in given.workers:
-            began_s = time.monotonic()
-            peaks, rows = _run(folder / f"run-{workers}", film, workers)
-            seconds = time.monotonic() - began_s
-            kinds = [peaks.anon_bytes.get(kind, 0) / MIB for kind in ("video/workers", "coordinator", "packer")]
+            peaks, seconds = _run(folder / f"run-{workers}", film, workers)
+            kinds = [peaks.get(kind, 0.0) for kind in ("workers", "coordinator", "packer")]
             speed = given.hours * 3600 / seconds
-            table.add_row(str(workers), f"{seconds:.0f}", f"{speed:.0f}", str(rows), *(f"{mib:.0f}" for mib in kinds))
+            table.add_row(str(workers), f"{seconds:.0f}", f"{speed:.0f}", *(f"{mib:.0f}" for mib in kinds))
         size_mib = film.stat().st_size / MIB
         console.print(f"\n{given.hours} h of 256×256 at 25 Hz with sound, {size_mib:.0f} MiB; {TOKENIZER}")
-        console.print("seconds with start-up; the most that a process had for itself, its libraries included")
+        console.print("seconds without start-up; the most that a kind of process had for itself, with its libraries")
         console.print(table)
 
 
-def _run(folder: Path, film: Path, workers: int) -> tuple[Peaks, int]:
+def _run(folder: Path, film: Path, workers: int) -> tuple[Mapping[str, float], float]:
+    """The most that each kind of process had for itself, in MiB, and seconds from the first answer on."""
     folder.mkdir()
     config = bench_config(folder, Modality.VIDEO, workers, {TOKENIZER: TOKENIZER})
     config = config.model_copy(update={"fetch": config.fetch.model_copy(update={"roots": [film.parent]})})
-    store = open_store(config.lake)
-    listings = freeze([str(film)], store, {})
-    claims = claims_of(config, lambda _: [listing.source_id for listing in listings])
-    plans, nodes = plan_and_start(config)
-    built = build(
-        config,
-        "film",
-        lambda _, positions: ListingSource(listings, store, positions),
-        claims,
-        plans=plans,
-        nodes=nodes,
-        until_idle=True,
-        show=lambda _: None,
-    )
-    peaks = Peaks()
-    (lane,) = built.coordinator.lanes
-    stop = _sampling(lambda: peaks.look({"coordinator 0": os.getpid(), **lane.driver.pids}))
-    try:
-        built.coordinator.run(until_idle=True)
-        rows = sum(lane.committed_rows.values())
-    finally:
-        stop()
-        built.coordinator.close()
-        ray.shutdown()
-    return peaks, rows
-
-
-def _sampling(look: Callable[[], None]) -> Callable[[], None]:
-    done = threading.Event()
-
-    def loop() -> None:
-        while not done.wait(0.5):
-            look()
-
-    thread = threading.Thread(target=loop, daemon=True)
-    thread.start()
-
-    def stop() -> None:
-        done.set()
-        thread.join()
-
-    return stop
-
-
-def _anon_bytes(pid: int) -> int:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0  # it has ended
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")), 0)
+    watch, seconds = watched(config, film.parent)
+    return {kind: max(mib for _, mib in curve) for kind, curve in watch.curves.items()}, seconds
 
 
 def _offsets(path: Path, hours: float) -> object:
