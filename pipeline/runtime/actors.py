@@ -22,6 +22,7 @@ from operators.records import ContentFacts, TokenBatch, WindowBatch
 from pipeline.flow.calls import Lease, SealReason
 from pipeline.records import Delivery, PackReport, SourcePartition
 from pipeline.runtime import last_words
+from pipeline.runtime.allocator import keep_freed_memory
 from pipeline.runtime.packer import Packer
 from pipeline.runtime.reporting import ReportingPacker
 from pipeline.runtime.worker import StageWorker, WorkerInfo, WorkerSpec
@@ -39,6 +40,7 @@ class StageActor:
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
         # Tokenizers in Rust would take every core of the node otherwise.
         os.environ["RAYON_NUM_THREADS"] = str(spec.threads)
+        keep_freed_memory()
         self._worker = StageWorker(spec, last_words.leave)
 
     def info(self) -> tuple[WorkerInfo, tuple[str, ...]]:
