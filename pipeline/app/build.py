@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import random
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from operators.decode.audio import SEGMENT_S as AUDIO_SEGMENT_S
@@ -25,10 +22,8 @@ from pipeline.flow.failures import FailureSettings
 from pipeline.flow.lane import Lane
 from pipeline.flow.prepare_stage import PREPARE
 from pipeline.graph import LanePlan, plan_lanes
-from pipeline.lake.files import upload_shard
-from pipeline.lake.history import last_hint
 from pipeline.lake.lake import Lake
-from pipeline.lake.open_store import open_store, open_to_commit
+from pipeline.lake.open_store import open_to_commit
 from pipeline.observe.status import RunStatus
 from pipeline.records import SealKind
 from pipeline.runtime import cluster
@@ -40,7 +35,8 @@ from pipeline.runtime.lane_run import LaneRun
 from pipeline.runtime.node_requests import NodeRequests
 from pipeline.runtime.object_store import lane_share, shm_free_bytes, store_notes
 from pipeline.runtime.observer import Observer
-from pipeline.runtime.packer import PackedProduct, Packer
+from pipeline.runtime.packer import PackedProduct
+from pipeline.runtime.packer_actor import PackerSpec
 from pipeline.runtime.placement import Placement, PoolPlan, place, place_later, pools_of
 from pipeline.runtime.pool import Pool
 from pipeline.runtime.positions import LanePositions
@@ -179,7 +175,7 @@ def _lane_run(
             pool = Pool(pool_plan.name, worker_spec(lane, pool_plan, config, storage), pool_plan.cpus)
             pools |= dict.fromkeys(pool_plan.stages, pool)
     make_packer = {
-        name: functools.partial(_make_packer, lane, name, config, options_for(config.lake, storage)) for name in packers
+        name: _packer_spec(lane, name, config, options_for(config.lake, storage)).maker() for name in packers
     }
     driver = LaneDriver(machine, pools, make_packer, claims, rng, call_deadlines(lane))
     source = make_source(lane, LanePositions(desk, lane))
@@ -258,20 +254,12 @@ def _lease_bytes(key: str) -> int:
             return TEXT_LEASE_BYTES
 
 
-def _make_packer(lane: LanePlan, name: str, config: Config, options: Mapping[str, Any]) -> Packer:
-    """Runs inside the packer's actor."""
-    store = open_store(config.lake, options)
-
-    def upload(local: Path, product: str, index: bytes, dt: str) -> str:
-        # The hint is a version that the log has had for sure: vacuum spares files that are named by it or a later one.
-        base, unique = last_hint(store), uuid.uuid4().hex
-        return upload_shard(store, local, product, index, dt=dt, base=base, unique=unique)
-
-    return Packer(
-        [PackedProduct(item.product, item.identity) for item in lane.products],
+def _packer_spec(lane: LanePlan, name: str, config: Config, options: Mapping[str, Any]) -> PackerSpec:
+    return PackerSpec(
+        tuple(PackedProduct(item.product, item.identity) for item in lane.products),
+        config.lake,
+        options,
         config.state.absolute() / "spool" / name,
-        upload,
-        _wall_ms,
         target_bytes=lane.config.limits.shard_bytes,
         limit_bytes=lane.config.limits.spool_bytes,
     )

@@ -1,4 +1,4 @@
-"""The Ray actors: thin shells around `StageWorker` and `Packer`. Values travel as top-level returns, never nested.
+"""The workers' Ray actor: a thin shell around `StageWorker`. Values travel as top-level returns, never nested.
 
 `max_restarts=0, max_task_retries=0`: an actor that dies stays dead. The pool replaces it and the lane tries its work
 again under new attempt ids, since only the lane knows what is still wanted.
@@ -10,21 +10,17 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import pyarrow as pa
 import ray
 
 from operators.decode import Cursor
-from operators.records import ContentFacts, TokenBatch, WindowBatch
-from pipeline.flow.calls import Lease, SealReason
-from pipeline.records import Delivery, PackReport, SourcePartition
+from operators.records import ContentFacts, WindowBatch
+from pipeline.flow.calls import Lease
 from pipeline.runtime import last_words
 from pipeline.runtime.allocator import keep_freed_memory
-from pipeline.runtime.packer import Packer
-from pipeline.runtime.reporting import ReportingPacker
 from pipeline.runtime.worker import StageWorker, WorkerInfo, WorkerSpec
 
 NEVER_BY_RAY: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0}
@@ -63,30 +59,3 @@ class StageActor:
     def tokenize(self, product: str, rows: Sequence[tuple[int, int]], *batches: WindowBatch) -> tuple[Any, Any]:
         """(TokenizeAnswer, TokenBatch): call with `num_returns=2`."""
         return self._worker.tokenize(product, rows, batches)
-
-
-@ray.remote(**NEVER_BY_RAY)
-class PackerActor:
-    """A lane's packer: assembles whole messages on its node's disk and uploads shards."""
-
-    def __init__(self, make: Callable[[], Packer]) -> None:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""
-        pa.array([""])  # the first one imports pandas where that is installed: a second that belongs to the start
-        self._packer = ReportingPacker(make())
-
-    def info(self) -> int:
-        """Answers once the packer is ready: its pid."""
-        return os.getpid()
-
-    def add(self, pickled_deliveries: bytes, *batches: TokenBatch) -> PackReport:
-        """See `ReportingPacker.add`."""
-        deliveries: tuple[Delivery, ...] = pickle.loads(pickled_deliveries)  # noqa: S301  the coordinator's
-        return self._packer.add(deliveries, batches)
-
-    def seal(self, reason: SealReason) -> PackReport:
-        """See `Packer.seal`."""
-        return self._packer.seal(reason)
-
-    def forget(self, logs: frozenset[SourcePartition]) -> PackReport:
-        """See `Packer.forget`."""
-        return self._packer.forget(logs)

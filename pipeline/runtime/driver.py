@@ -20,12 +20,12 @@ from pipeline.flow.calls import Action, Block, CallFailure, Forget, Lease, Pack,
 from pipeline.flow.lane import Lane
 from pipeline.flow.lease import backoff_s
 from pipeline.flow.prepare_stage import PREPARE
-from pipeline.runtime.actors import PackerActor
 from pipeline.runtime.call_errors import DIED, LOST, blameless, brief
 from pipeline.runtime.cluster import packer_options
 from pipeline.runtime.intake import Claims
 from pipeline.runtime.memory import Departure, Leaving, memory_failure
 from pipeline.runtime.packer import Packer
+from pipeline.runtime.packer_actor import PackerActor
 from pipeline.runtime.pool import Pool, WorkerState
 from pipeline.runtime.worker import CallReport, PrepareAnswer, TokenizeAnswer
 
