@@ -174,9 +174,7 @@ def _lane_run(
         if pool_plan.lane == lane.name:
             pool = Pool(pool_plan.name, worker_spec(lane, pool_plan, config, storage), pool_plan.cpus)
             pools |= dict.fromkeys(pool_plan.stages, pool)
-    make_packer = {
-        name: _packer_spec(lane, name, config, options_for(config.lake, storage)).maker() for name in packers
-    }
+    make_packer = {name: packer_spec(lane, name, config, options_for(config.lake, storage)).maker() for name in packers}
     driver = LaneDriver(machine, pools, make_packer, claims, rng, call_deadlines(lane))
     source = make_source(lane, LanePositions(desk, lane))
     return LaneRun(lane, machine, driver, source, Intake(claims, lane.modality), desk)
@@ -254,7 +252,8 @@ def _lease_bytes(key: str) -> int:
             return TEXT_LEASE_BYTES
 
 
-def _packer_spec(lane: LanePlan, name: str, config: Config, options: Mapping[str, Any]) -> PackerSpec:
+def packer_spec(lane: LanePlan, name: str, config: Config, options: Mapping[str, Any]) -> PackerSpec:
+    """What one of a lane's packers is told."""
     return PackerSpec(
         tuple(PackedProduct(item.product, item.identity) for item in lane.products),
         config.lake,

@@ -22,11 +22,11 @@ import ray
 from ray._private.internal_api import get_memory_info_reply, get_state_from_address
 from rich.console import Console
 
-import pipeline.app.build as building
 from operators.records import Modality
 from pipeline.app.build import build, claims_of, plan_and_start
 from pipeline.config import Config, parse_config
 from pipeline.lake.open_store import open_store
+from pipeline.runtime import packer_actor
 from pipeline.source.listing import freeze
 from pipeline.source.listing_source import ListingSource
 from tests.bench.pictures import make_pictures
@@ -166,13 +166,13 @@ def sampling(look: Callable[[], None]) -> Generator[None]:
 @contextlib.contextmanager
 def slowed(pause_s: float) -> Generator[None]:
     """Packers that are made within take so long for each delivery."""
-    real = building._make_packer
+    real = packer_actor._make
     os.environ[SLOW_S] = str(pause_s)
-    building._make_packer = slow_packer
+    packer_actor._make = slow_packer
     try:
         yield
     finally:
-        building._make_packer = real
+        packer_actor._make = real
         del os.environ[SLOW_S]
 
 

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from operators.records import TokenBatch
-from pipeline.app.build import _make_packer
-from pipeline.config import Config
 from pipeline.flow.calls import SealReason
-from pipeline.graph import LanePlan
 from pipeline.records import Delivery, PackReport, SourcePartition
 from pipeline.runtime.packer import Packer
+from pipeline.runtime.packer_actor import PackerSpec
 
 SLOW_S = "MEDIATOK_BENCH_SLOW_S"
 """The environment variable that says how long: the actors are made with this process's."""
@@ -42,6 +39,6 @@ class SlowPacker:
         return self._packer.forget(logs)
 
 
-def slow_packer(lane: LanePlan, name: str, config: Config, options: Mapping[str, Any]) -> SlowPacker:
-    """In the place of `pipeline.app.build._make_packer`."""
-    return SlowPacker(_make_packer(lane, name, config, options), float(os.environ[SLOW_S]))
+def slow_packer(spec: PackerSpec) -> SlowPacker:
+    """In the place of what `pipeline.runtime.packer_actor` makes."""
+    return SlowPacker(spec.maker()(), float(os.environ[SLOW_S]))

@@ -21,11 +21,7 @@ from typing import Any, cast
 
 from operators.errors import MediatokError
 from operators.tokenize import registry
-from pipeline.app.build import (
-    _make_packer,  # pyright: ignore[reportPrivateUsage]
-    claims_of,
-    lane_settings,
-)
+from pipeline.app.build import claims_of, lane_settings, packer_spec
 from pipeline.config import Config, load_config
 from pipeline.flow.lane import Lane
 from pipeline.flow.prepare_stage import PREPARE
@@ -108,9 +104,8 @@ def assemble(config: Config) -> Coordinator:
     desk.open_products()
     packers = [f"{plan.name}-{number}" for number in range(plan.config.packers)]
     lane = Lane(plan.name, plan.views, packers, lane_settings(plan), random.Random(), lambda: int(time.time() * 1000))
-    driver = LocalDriver(
-        lane, worker_spec(plan, config), WORKERS, {name: _make_packer(plan, name, config, {}) for name in packers}
-    )
+    made = {name: packer_spec(plan, name, config, {}).maker()() for name in packers}
+    driver = LocalDriver(lane, worker_spec(plan, config), WORKERS, made)
     assert config.kafka is not None
     source = KafkaSource(KafkaConfig(tuple(plan.config.topics), config.kafka), LanePositions(desk, plan))
     intake = Intake(claims_of(config, lambda each: each.topics), plan.modality)
