@@ -47,9 +47,13 @@ class FixedSize:
     """A scaler's part: the workers are there."""
 
     decisions: Mapping[str, Any] = MappingProxyType({})
+    wanted_nodes = ""
 
     def tick(self, now_s: float) -> None:
         """Nothing to decide."""
+
+    def close(self) -> None:
+        """Nothing was asked for."""
 
 
 class Reporter:

@@ -36,6 +36,7 @@ def table(store: s3fs.S3FileSystem, lake: str, product: str) -> pa.Table:
     )
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_sound_and_film_in_a_bucket_become_rows_beside_them(s3_service: S3Service, tmp_path: Path) -> None:
     bucket, options = s3_service.new_bucket(), s3_service.storage_options

@@ -100,6 +100,7 @@ def test_a_run_goes_on_until_sigterm_and_leaves_everything_committed(kafka_boots
     assert committed_offsets(kafka_bootstrap, f"{topic}.text", topic) == MESSAGES + 50, "Kafka's lag monitors are told"
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 def test_a_gap_stops_the_run_and_the_command_that_it_names_goes_on_behind_it(
     kafka_bootstrap: str, tmp_path: Path
