@@ -22,7 +22,7 @@ run: | $(if $(wildcard $(DEV)),$(DEV),$(DEMO))  ## Tokenize the photographs that
 test: $(DEV)  ## All tests but `soak` and `marathon`; ARGS='-k lake' passes arguments to pytest.
 	$(BIN)/pytest $(ARGS)
 
-soak: $(DEV)  ## Crashes, rebalances and chaos on real Kafka, S3 and Ray, simulated fleets: ten minutes.
+soak: $(DEV)  ## Crashes, rebalances and chaos on real Kafka, S3 and Ray, simulated fleets: 25 minutes.
 	$(BIN)/pytest -m soak $(ARGS)
 
 marathon: $(DEV)  ## Films of hours killed at 90 %, kills of everything, graphs for an hour: before a release.

@@ -25,3 +25,9 @@ def keep_freed_memory() -> bool:
     libc = ctypes.CDLL(None)
     done: tuple[int, int] = (libc.mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES), libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES))
     return done == (1, 1)
+
+
+def give_back() -> None:
+    """What is free goes back to the kernel now: before a process's memory is held against it."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

@@ -19,6 +19,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from operators.errors import ConfigError, MemoryPressureError
+from pipeline.runtime.allocator import give_back
 
 MARGIN = 1.25
 """Of the limit: what a call may take beyond it before it is cut short."""
@@ -98,6 +99,7 @@ class MemoryWatch:
         if not self._limit_bytes or self._own() <= self._limit_bytes:
             return
         gc.collect()
+        give_back()
         if (own_bytes_now := self._own()) > self._limit_bytes:
             self._departure = Departure(Leaving.MEMORY, self._figures(own_bytes_now))
 
