@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from enum import StrEnum
 
 import structlog
@@ -33,6 +35,8 @@ from pipeline.source.events import Assigned, EndReached, Event, Exhausted, Hole,
 POLL_MESSAGES = 500
 LATENCIES = 200
 """Messages of a commit whose time since publication is taken, at least where there are as many."""
+ASKING_SHARE = 0.1
+"""Of the time, at most, goes into asking a broker that does not answer: meanwhile nothing else moves."""
 
 _log = structlog.get_logger(__name__)
 
@@ -46,10 +50,21 @@ class Ended(StrEnum):
 
 
 class LaneRun:
-    """See the module. A lane that stops with an error drains; the others go on."""
+    """See the module. A lane that stops with an error drains; the others go on.
+
+    Args:
+        clock: seconds, from any beginning.
+    """
 
     def __init__(
-        self, plan: LanePlan, lane: Lane, driver: LaneDriver, source: Source, intake: Intake, desk: LakeDesk
+        self,
+        plan: LanePlan,
+        lane: Lane,
+        driver: LaneDriver,
+        source: Source,
+        intake: Intake,
+        desk: LakeDesk,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = plan.name
         self.plan = plan
@@ -67,6 +82,8 @@ class LaneRun:
         self._keys = plan.keys
         self._intake = intake
         self._desk = desk
+        self._clock = clock
+        self._asks_at_s = -math.inf
         self._paused = False
         self._assigned: set[SourcePartition] = set()
         self._at_end: set[SourcePartition] = set()
@@ -134,10 +151,15 @@ class LaneRun:
         """
         if isinstance(self.error, TopicRecreatedError):
             return self._discard()
+        asked_s = self._clock()
+        if self.error is None and asked_s < self._asks_at_s:
+            return ()
         try:
             self.source.recheck()
         except SourceUnavailableError as error:
             if self.error is None:
+                answered_s = self._clock()
+                self._asks_at_s = answered_s + (answered_s - asked_s) / ASKING_SHARE
                 _log.warning("commit waits for the broker", lane=self.name, error=str(error))
                 return ()
             # It has to end, and nobody may ever be able to tell: what isn't committed is read again.

@@ -37,12 +37,18 @@ class Tape:
 
     Attributes:
         trouble: what `recheck` raises.
+        silence_s: until it does.
+        asked: how often it was called.
+        now_s: the clock's time.
         calls: of pause and resume.
     """
 
     def __init__(self) -> None:
         self.events: list[Event | MediatokError] = []
         self.trouble: MediatokError | None = None
+        self.silence_s = 0.0
+        self.asked = 0
+        self.now_s = 0.0
         self.calls: list[str] = []
         self.advised: dict[SourcePartition, int] = {}
 
@@ -62,6 +68,8 @@ class Tape:
         self.calls.append("resume")
 
     def recheck(self) -> None:
+        self.asked += 1
+        self.now_s += self.silence_s
         if self.trouble is not None:
             raise self.trouble
 
@@ -132,7 +140,7 @@ def lane(plan: LanePlan, tape: Tape, desk: LakeDesk) -> LaneRun:
     machine = Lane("text", plan.views, ["p"], settings, random.Random(0), lambda: 0)
     intake = Intake(Claims({"text": (Modality.TEXT,)}), Modality.TEXT)
     tape.events.append(Assigned((LOG,)))
-    return LaneRun(plan, machine, cast("LaneDriver", Idle()), tape, intake, desk)
+    return LaneRun(plan, machine, cast("LaneDriver", Idle()), tape, intake, desk, lambda: tape.now_s)
 
 
 def commit(lane: LaneRun, desk: LakeDesk) -> Any:
@@ -250,6 +258,24 @@ def test_a_broker_that_does_not_answer_delays_a_commit(lane: LaneRun, tape: Tape
     tape.trouble = None
     assert {sealed.product for sealed in lane.take_sealed()} == set(lane.plan.keys)
     assert lane.error is None
+
+
+def test_a_broker_that_takes_long_not_to_answer_is_not_asked_at_each_commit(lane: LaneRun, tape: Tape) -> None:
+    tape.events.append(tombstones(0, 3))
+    lane.poll(0.0)
+    tape.trouble, tape.silence_s = SourceUnavailableError("timed out"), 2.0
+    asked_at_s = list[float]()
+    for _ in range(100):
+        asked = tape.asked
+        assert lane.take_sealed() == ()
+        if tape.asked > asked:
+            asked_at_s.append(tape.now_s)
+        tape.now_s += 1.0
+    waited_s = 2.0 * len(asked_at_s)
+    assert 0.05 <= waited_s / tape.now_s <= 0.1
+    tape.trouble, tape.silence_s = None, 0.0
+    tape.now_s += 20.0
+    assert lane.take_sealed()
 
 
 def test_a_source_that_stops_leaves_what_came_before_to_be_committed(lane: LaneRun, tape: Tape, desk: LakeDesk) -> None:
