@@ -131,7 +131,10 @@ def _driver(given: argparse.Namespace, results: Results, console: Console) -> No
     cost = driver_cost(given.references)
     ray.shutdown()
     what = f"coordinator on Ray, {cost.references:,} tiny texts, 32 a message"
-    note = f"{cost.references / cost.wall_s:,.0f} references/s, with the actors' start"
+    note = (
+        f"{cost.messaging_us_per_reference:.1f} of it between lane and actors; "
+        f"{cost.references / cost.wall_s:,.0f} references/s, with the actors' start"
+    )
     results.add(Figure("driver", what, cost.us_per_reference, "µs a reference", None, Wish.AT_MOST, US_WANTED, note))
 
 
