@@ -42,7 +42,7 @@ _EXPLANATIONS = {
     WaitReason.BATCH_FILLING: "a batch is not full yet; its age will send it",
     WaitReason.BACKING_OFF: "a store or broker failed; the next try comes after a pause",
     WaitReason.OUTAGE: "a bucket or host is down: its items wait, and go on within seconds of its coming back",
-    WaitReason.PACKER_FULL: "the packer's spool is full; a shard must be uploaded first",
+    WaitReason.PACKER_FULL: "the packer is writing or uploading; it takes what waits after that",
     WaitReason.SHARD_FILLING: "rows are packed and wait for their shard to close by size or age",
     WaitReason.HOLDING_LETTERS: "letters are held until the window of the failure share has passed",
     WaitReason.UNCOMMITTED_FULL: "too many messages await a commit; the commit brings room",

@@ -15,7 +15,7 @@ from pipeline.runtime.placement import Placement, PoolPlan, place, pools_of
 from pipeline.scale.allocate import Node
 from pipeline.scale.forecast import Beside, Forecast, Station, forecast
 
-COORDINATOR_S = 150e-6
+COORDINATOR_S = 80e-6
 """Of the coordinator's CPU a reference; `python -m tests.bench` measures it."""
 PACK_TOKEN_S = 1e-7
 """Of a packer's CPU a token; the same bench: 0.4 ms for an image of 4,096."""
