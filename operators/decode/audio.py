@@ -30,7 +30,7 @@ from operators.errors import TruncatedError
 from operators.forms import PcmForm
 from operators.records import ContentFacts
 
-SEGMENT_S = 60
+SEGMENT_S = 30
 RANGE_S = 600
 _SEEKABLE = frozenset({"wav", "w64", "flac", "mp3", "mov", "matroska"})
 
