@@ -179,7 +179,9 @@ def test_segments_may_overtake_each_other():
     shop = Shop(replace(SETTINGS, batch_wait_s=0.0, worker_slots=2))
     for _ in range(8):
         shop.hire()
-    shop.admit(0, Media(segments=((2, 1), (2, 1), (2, 1))))
+    shop.admit(0, Media())
+    shop.run()
+    shop.admit(1, Media(segments=((2, 1), (2, 1), (2, 1))))
     for _ in range(20):
         shop.act()
         prepares = [call for call, action in shop.pending.items() if isinstance(action, Prepare)]
@@ -191,7 +193,33 @@ def test_segments_may_overtake_each_other():
     for call in reversed(tokenizes):
         shop.answer(call)
     shop.run()
-    assert (shop.outcome(ALPHA, 0), shop.outcome(BETA, 0)) == (6, 3)
+    assert (shop.outcome(ALPHA, 1), shop.outcome(BETA, 1)) == (6, 3)
+    shop.at_rest()
+
+
+def test_until_a_call_has_shown_how_large_a_products_tokens_are_there_is_no_second():
+    shop = Shop(replace(SETTINGS, batch_wait_s=0.0, worker_slots=2))
+    for _ in range(8):
+        shop.hire()
+    for offset in range(4):
+        shop.admit(offset, Media())
+
+    def tokenizing() -> list[int]:
+        for _ in range(20):
+            shop.act()
+            prepares = [call for call, action in shop.pending.items() if isinstance(action, Prepare)]
+            if not prepares:
+                break
+            shop.answer(prepares[0])
+        actions = shop.pending.items()
+        return [call for call, each in actions if isinstance(each, Tokenize) and each.product == ALPHA]
+
+    (first,) = tokenizing()
+    assert shop.lane.core.waits[ALPHA] is WaitReason.NO_BYTES
+    shop.answer(first)
+    shop.admit(4, Media(segments=((2, 1), (2, 1), (2, 1), (2, 1))))
+    assert len(tokenizing()) > 1
+    shop.run()
     shop.at_rest()
 
 
