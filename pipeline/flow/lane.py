@@ -130,9 +130,13 @@ class Lane:
 
     # --- events from the actors ---
 
-    def worker_ready(self, worker: str, stages: Iterable[str], node: str = "") -> None:
-        """A worker has warmed up, on this node."""
+    def worker_ready(
+        self, worker: str, stages: Iterable[str], node: str = "", window_tokens_bytes: Mapping[str, int] | None = None
+    ) -> None:
+        """A worker has warmed up, on this node; there it saw how large a blank window's tokens are, by product."""
         self.core.workers.add(worker, stages, node)
+        for product, window_bytes in (window_tokens_bytes or {}).items():
+            self.tokenize.expect(product, window_bytes)
 
     def prepared(self, call: int, items: Sequence[PreparedItem], blocks: Mapping[str, Block], now_s: float) -> None:
         """A Prepare has been answered: one `PreparedItem` a lease, in order, and a block a view."""

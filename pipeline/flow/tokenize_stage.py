@@ -65,6 +65,10 @@ class TokenizeStage:
             for product, batcher in self.batchers.items()
         )
 
+    def expect(self, product: str, window_bytes: int) -> None:
+        """About what tokens of one window take, until a call has shown it."""
+        self._window_tokens_bytes.setdefault(product, window_bytes)
+
     def add(self, product: str, block: Block, items: Sequence[PieceItem], now_s: float) -> None:
         """Rows of a block for one product."""
         block.readers += self.batchers[product].add(Piece(block, tuple(items)), now_s)
@@ -83,7 +87,7 @@ class TokenizeStage:
                 if batch is None:
                     self._core.waits[product] = WaitReason.BATCH_FILLING
                     break
-                if not self._has_room(product, batch.windows):
+                if not self._core.tokens.admits(self._window_tokens_bytes.get(product, 0) * batch.windows):
                     self._core.waits[product] = WaitReason.NO_BYTES
                     break
                 batcher.take(batch)
@@ -92,18 +96,6 @@ class TokenizeStage:
                     windows = sum(piece.size for piece in pieces)
                     action = Tokenize(self._core.next_call(), worker, product, pieces)
                     yield self._core.begin(action, self._window_tokens_bytes.get(product, 0) * windows)
-
-    def _has_room(self, product: str, windows: int) -> bool:
-        """Whether the tokens of so many windows may be made. How large they are the first call's answer says: until
-        then there is no second, or a whole round of calls would be counted as nothing.
-        """
-        window_bytes = self._window_tokens_bytes.get(product)
-        if not self._core.tokens.admits((window_bytes or 0) * windows):
-            return False
-        calls = (action for action, _ in self._core.calls.values())
-        return window_bytes is not None or not any(
-            isinstance(action, Tokenize) and action.product == product for action in calls
-        )
 
     def _next(
         self, product: str, batcher: Batcher, now_s: float, *, more_follows: bool

@@ -328,7 +328,7 @@ class LaneDriver:
         pool, name = self._warming.pop(ref)
         worker = pool.workers[name]
         try:
-            pool.warmed(worker)
+            info = pool.warmed(worker)
         except ray.exceptions.RayTaskError as error:
             cause = error.cause
             raise (cause if isinstance(cause, MediatokError) else error) from error
@@ -337,7 +337,7 @@ class LaneDriver:
                 raise InvariantError(f"{name} can't start: {error}") from error
             self._stillborn(pool, name, brief(error))
             return
-        self.lane.worker_ready(name, pool.spec.stages, worker.node)
+        self.lane.worker_ready(name, pool.spec.stages, worker.node, info.window_tokens_bytes)
 
     def _stillborn(self, pool: Pool, name: str, error: str) -> None:
         pool.discard(name)

@@ -37,6 +37,8 @@ LATENCIES = 200
 """Messages of a commit whose time since publication is taken, at least where there are as many."""
 ASKING_SHARE = 0.1
 """Of the time, at most, goes into asking a broker that does not answer: meanwhile nothing else moves."""
+MOST_UNASKED_S = 30.0
+"""After that it is asked all the same: commits wait no longer for a broker that is back."""
 
 _log = structlog.get_logger(__name__)
 
@@ -159,7 +161,7 @@ class LaneRun:
         except SourceUnavailableError as error:
             if self.error is None:
                 answered_s = self._clock()
-                self._asks_at_s = answered_s + (answered_s - asked_s) / ASKING_SHARE
+                self._asks_at_s = answered_s + min((answered_s - asked_s) / ASKING_SHARE, MOST_UNASKED_S)
                 _log.warning("commit waits for the broker", lane=self.name, error=str(error))
                 return ()
             # It has to end, and nobody may ever be able to tell: what isn't committed is read again.

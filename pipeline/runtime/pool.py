@@ -143,12 +143,13 @@ class Pool:
         self.workers[name] = worker
         return worker
 
-    def warmed(self, worker: Worker) -> None:
-        """Its `warm` has answered.
+    def warmed(self, worker: Worker) -> WorkerInfo:
+        """Its `warm` has answered: what it says.
 
         Raises:
             Exception: what its start failed with.
         """
+        info: WorkerInfo
         info, worker.gpus = ray.get(worker.warm)
         worker.info, worker.node = info, info.node
         self.stillborn = 0
@@ -162,6 +163,7 @@ class Pool:
             start_s=round(time.monotonic() - worker.since_s, 2),
             warm_up_s=round(info.warm_up_s, 2),
         )
+        return info
 
     def last_words(self, name: str) -> Departure | None:
         """What a worker that is dead has said of why it went; None where it said nothing."""

@@ -7,6 +7,7 @@ would pay otherwise, and by which the autoscaler would judge the worker.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import structlog
@@ -25,8 +26,21 @@ BLANK_TEXT = np.frombuffer(b"A text to warm up with. ", np.uint8)
 _log = structlog.get_logger(__name__)
 
 
-def warm_up(tokenizer: Tokenizer, windows: int) -> float:
-    """Tokenize blank windows: one, then a batch of `windows`. Returns how many seconds that took.
+@dataclass(frozen=True, slots=True)
+class WarmUp:
+    """What the first calls showed.
+
+    Attributes:
+        took_s: both together.
+        window_tokens_bytes: tokens of a blank window; None where it does not suit the tokenizer.
+    """
+
+    took_s: float
+    window_tokens_bytes: int | None
+
+
+def warm_up(tokenizer: Tokenizer, windows: int) -> WarmUp:
+    """Tokenize blank windows: one, then a batch of `windows`.
 
     What the tokenizer raises on windows without content is logged and no more: real ones may suit it.
 
@@ -34,8 +48,9 @@ def warm_up(tokenizer: Tokenizer, windows: int) -> float:
         MediatokError: one that stops the run.
     """
     started_s = time.perf_counter()
+    window_bytes: int | None = None
     try:
-        tokenizer.tokenize(blank_windows(tokenizer.spec.view, 1))
+        window_bytes = tokenizer.tokenize(blank_windows(tokenizer.spec.view, 1)).size_bytes
         one_s = time.perf_counter() - started_s
         # The first call carries what is loaded once; the estimate errs on the side of a shorter start.
         if windows > 1 and one_s * windows <= MOST_S:
@@ -44,7 +59,7 @@ def warm_up(tokenizer: Tokenizer, windows: int) -> float:
         if isinstance(error, MediatokError) and error.disposition is Disposition.STOP:
             raise
         _log.warning("no warm-up", view=tokenizer.spec.view, error=f"{type(error).__name__}: {error}")
-    return time.perf_counter() - started_s
+    return WarmUp(time.perf_counter() - started_s, window_bytes)
 
 
 def blank_windows(view_key: str, count: int) -> WindowBatch:

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from pipeline.flow.prepare_stage import PREPARE
 from pipeline.runtime.contents import Contents, InMemory, OnDisk
 from pipeline.runtime.memory import Departure, MemoryWatch, memory_failure
 from pipeline.runtime.prepare import DecodeSettings, Failed, ItemReport, NotMine, Preparer
-from pipeline.runtime.warming import warm_up
+from pipeline.runtime.warming import WarmUp, warm_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,7 @@ class WorkerInfo:
         visible: CUDA_VISIBLE_DEVICES as the process sees it.
         warm_s: from its first line of Python to here.
         warm_up_s: of these, in calls of the tokenizers on blank windows.
+        window_tokens_bytes: by product, what tokens of a blank window take.
         node, actor: ids that Ray gave its node and itself; "" outside of Ray.
     """
 
@@ -79,6 +80,7 @@ class WorkerInfo:
     visible: str
     warm_s: float
     warm_up_s: float = 0.0
+    window_tokens_bytes: Mapping[str, int] = field(default_factory=dict[str, int])
     node: str = ""
     actor: str = ""
 
@@ -143,7 +145,7 @@ class StageWorker:
             self._preparer = make_preparer(spec)
         self._tokenizers: dict[str, Tokenizer] = {}
         self._device = "cpu"
-        self._warm_up_s = 0.0
+        self._warm_ups: dict[str, WarmUp] = {}
         keys = [stage for stage in spec.stages if stage != PREPARE]
         if keys:
             self._device = _device(spec)
@@ -153,7 +155,7 @@ class StageWorker:
                 self._tokenizers[key] = tokenizer.to(self._device)
             _limit_threads(spec.threads)
             windows = 1 if self._device == "cpu" else spec.warm_windows
-            self._warm_up_s = sum(warm_up(tokenizer, windows) for tokenizer in self._tokenizers.values())
+            self._warm_ups = {key: warm_up(tokenizer, windows) for key, tokenizer in self._tokenizers.items()}
         self._warm_s = time.monotonic() - started_s
 
     def info(self) -> WorkerInfo:
@@ -164,7 +166,10 @@ class StageWorker:
         """
         self._memory.start()
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        return WorkerInfo(os.getpid(), self._device, visible, self._warm_s, self._warm_up_s)
+        warm_up_s = sum(each.took_s for each in self._warm_ups.values())
+        seen = {key: each.window_tokens_bytes for key, each in self._warm_ups.items()}
+        sizes = {key: size for key, size in seen.items() if size is not None}
+        return WorkerInfo(os.getpid(), self._device, visible, self._warm_s, warm_up_s, sizes)
 
     def prepare(self, leases: Sequence[Lease]) -> tuple[PrepareAnswer, tuple[WindowBatch | None, ...]]:
         """Fetch, decode and cut; batches in the order of the spec's views (None where nothing was cut)."""

@@ -59,7 +59,7 @@ def hide_pandas(folder: Path) -> None:
 
     That takes 0.8 s of CPU of each actor's start, which nobody's who has installed mediatok takes.
     """
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "pandas.py").write_text('raise ModuleNotFoundError("hidden", name="pandas")\n')
     before = [path for path in (os.environ.get("PYTHONPATH"),) if path]
     os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *before])

@@ -175,13 +175,27 @@ def test_a_view_without_windows_is_empty_in_its_product_only():
     shop.at_rest()
 
 
+@pytest.mark.parametrize(("window_tokens_bytes", "calls"), [({}, 6), ({ALPHA: 100}, 2)])
+def test_the_first_calls_keep_to_the_budget_too_where_warm_workers_saw_how_large_tokens_are(
+    window_tokens_bytes: dict[str, int], calls: int
+):
+    shop = Shop(replace(SETTINGS, batch_wait_s=0.0, prepare_batch=1, worker_slots=1, token_bytes=250))
+    shop.hire(PREPARE)
+    for number in range(6):
+        shop.lane.worker_ready(f"tokenizer-{number}", (ALPHA,), window_tokens_bytes=window_tokens_bytes)
+    for offset in range(6):
+        shop.admit(offset, Media(segments=((1, 0),)))
+        shop.act()
+        shop.answer(next(call for call, action in shop.pending.items() if isinstance(action, Prepare)))
+    shop.act()
+    assert sum(isinstance(action, Tokenize) for action in shop.pending.values()) == calls
+
+
 def test_segments_may_overtake_each_other():
     shop = Shop(replace(SETTINGS, batch_wait_s=0.0, worker_slots=2))
     for _ in range(8):
         shop.hire()
-    shop.admit(0, Media())
-    shop.run()
-    shop.admit(1, Media(segments=((2, 1), (2, 1), (2, 1))))
+    shop.admit(0, Media(segments=((2, 1), (2, 1), (2, 1))))
     for _ in range(20):
         shop.act()
         prepares = [call for call, action in shop.pending.items() if isinstance(action, Prepare)]
@@ -193,33 +207,7 @@ def test_segments_may_overtake_each_other():
     for call in reversed(tokenizes):
         shop.answer(call)
     shop.run()
-    assert (shop.outcome(ALPHA, 1), shop.outcome(BETA, 1)) == (6, 3)
-    shop.at_rest()
-
-
-def test_until_a_call_has_shown_how_large_a_products_tokens_are_there_is_no_second():
-    shop = Shop(replace(SETTINGS, batch_wait_s=0.0, worker_slots=2))
-    for _ in range(8):
-        shop.hire()
-    for offset in range(4):
-        shop.admit(offset, Media())
-
-    def tokenizing() -> list[int]:
-        for _ in range(20):
-            shop.act()
-            prepares = [call for call, action in shop.pending.items() if isinstance(action, Prepare)]
-            if not prepares:
-                break
-            shop.answer(prepares[0])
-        actions = shop.pending.items()
-        return [call for call, each in actions if isinstance(each, Tokenize) and each.product == ALPHA]
-
-    (first,) = tokenizing()
-    assert shop.lane.core.waits[ALPHA] is WaitReason.NO_BYTES
-    shop.answer(first)
-    shop.admit(4, Media(segments=((2, 1), (2, 1), (2, 1), (2, 1))))
-    assert len(tokenizing()) > 1
-    shop.run()
+    assert (shop.outcome(ALPHA, 0), shop.outcome(BETA, 0)) == (6, 3)
     shop.at_rest()
 
 

@@ -278,6 +278,20 @@ def test_a_broker_that_takes_long_not_to_answer_is_not_asked_at_each_commit(lane
     assert lane.take_sealed()
 
 
+def test_a_broker_that_is_back_is_asked_within_half_a_minute_however_patient_its_client(
+    lane: LaneRun, tape: Tape
+) -> None:
+    tape.events.append(tombstones(0, 3))
+    lane.poll(0.0)
+    tape.trouble, tape.silence_s = SourceUnavailableError("timed out"), 60.0
+    assert lane.take_sealed() == ()
+    tape.trouble, tape.silence_s = None, 0.0
+    tape.now_s += 29.0
+    assert lane.take_sealed() == ()
+    tape.now_s += 1.0
+    assert lane.take_sealed()
+
+
 def test_a_source_that_stops_leaves_what_came_before_to_be_committed(lane: LaneRun, tape: Tape, desk: LakeDesk) -> None:
     tape.events.append(tombstones(0, 3))
     lane.poll(0.0)

@@ -61,13 +61,19 @@ def test_every_built_in_takes_them(name: str, options: dict[str, Any]) -> None:
 
 def test_a_whole_batch_follows_where_one_window_was_quick() -> None:
     told = Told()
-    assert 0 < warm_up(told, 8) < MOST_S  # type: ignore[arg-type]
+    assert 0 < warm_up(told, 8).took_s < MOST_S  # type: ignore[arg-type]
     assert told.given == [1, 8]
+
+
+def test_one_window_shows_how_large_its_tokens_are() -> None:
+    tokenizer = registry.build("image-patches", {"size": 32})
+    window_bytes = warm_up(tokenizer, 8).window_tokens_bytes
+    assert window_bytes == pytest.approx(4 * 768 * 4, rel=0.01), "values, and some bytes of a batch's own"
 
 
 def test_what_blank_windows_do_not_suit_is_ready_all_the_same() -> None:
     told = Told(TokenizeFailedError("silence has no pitch"))
-    warm_up(told, 8)  # type: ignore[arg-type]
+    assert warm_up(told, 8).window_tokens_bytes is None  # type: ignore[arg-type]
     assert told.given == [1]
 
 

@@ -136,6 +136,7 @@ def test_a_worker_over_its_memory_answers_and_begins_no_other_call(monkeypatch: 
 def test_a_worker_is_warm_before_it_says_where_it_is(worker: StageWorker) -> None:
     info = worker.info()
     assert 0 < info.warm_up_s <= info.warm_s
+    assert info.window_tokens_bytes["letters"] > 0
 
 
 def test_an_error_that_stops_the_run_says_so(worker: StageWorker, monkeypatch: pytest.MonkeyPatch) -> None:
