@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from operators.decode.audio import RANGE_S as AUDIO_RANGE_S
+from operators.decode.image import JPEG_HEADROOM
 from operators.decode.video import RANGE_S as FILM_RANGE_S
 from operators.errors import ConfigError
 from operators.records import Modality
@@ -117,7 +118,9 @@ def _plan_lane(name: str, lane: LaneConfig, config: Config, build: Build) -> Lan
 
 
 def _decoding(modality: Modality, fetch: FetchConfig) -> dict[str, Any]:
-    """What else the values of sound and films depend on."""
+    """What else the values depend on."""
+    if modality is Modality.IMAGE:
+        return {"jpeg_headroom": JPEG_HEADROOM}
     if modality not in {Modality.AUDIO, Modality.VIDEO}:
         return {}
     limits = {"duration_s": fetch.max_duration_s, "streams": fetch.max_streams, "channels": fetch.max_channels}

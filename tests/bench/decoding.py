@@ -26,6 +26,7 @@ from PIL import Image
 from rich.console import Console
 
 from operators.decode.image import decode_image
+from operators.fit.image_rq import psnr_db
 from operators.resizing import resized
 from pipeline.app.demo_media import photographs
 from pipeline.observe.status_table import plain_table
@@ -34,6 +35,7 @@ from tests.bench.recordings import Wandering
 from tests.bench.results import Figure, Results, Wish
 from tests.bench.sums import crossover
 from tests.making.film import write_film
+from tests.making.photograph import jpeg_of
 from tests.making.sound import speechlike, write_sound
 
 Pixels = npt.NDArray[np.uint8]
@@ -42,9 +44,6 @@ SIDES = (300, 512, 768, 1024, 2048, 4096)
 GOPS = (12, 25, 48, 100, 250)
 """Frames from keyframe to keyframe, at 25 Hz."""
 FILM_SIZE = (360, 640)
-PICTURES = 6
-GRAIN = 4.0
-"""Standard deviation, of 255."""
 TOLERANCE_DB = 36.0
 """What `decode_image` promises of reduced scales against the whole."""
 SLACK = 1.1
@@ -78,15 +77,9 @@ def best_s(does: Callable[[], object], tries: int = 5, least_s: float = 0.05) ->
     return best
 
 
-def psnr_db(one: Pixels, other: Pixels) -> float:
-    """Of 8-bit pixels; infinite where they are equal."""
-    error = float(np.mean((one.astype(np.float64) - other.astype(np.float64)) ** 2))
-    return math.inf if error == 0 else 10 * math.log10(255 * 255 / error)
-
-
 def jpeg_ways(side: int) -> dict[str, Way]:
-    """Every way from a JPEG of `side`×`side` to the window; of several pictures the one that suffers most counts."""
-    contents = [_jpeg(number, side) for number in range(PICTURES)]
+    """Every way from a JPEG of `side`×`side` to the window; the photograph that suffers most counts."""
+    contents = [jpeg_of(photo.path, side) for photo in photographs()]
     ways: dict[str, Callable[[bytes], Pixels]] = {
         "simplejpeg, whole": lambda content: resized(simplejpeg.decode_jpeg(content, "RGB"), WINDOW, WINDOW),
         "PIL, whole": lambda content: resized(_with_pillow(content, None), WINDOW, WINDOW),
@@ -109,17 +102,6 @@ def jpeg_ways(side: int) -> dict[str, Way]:
         )
         for name, way in ways.items()
     }
-
-
-def _jpeg(number: int, side: int) -> bytes:
-    """A photograph with the grain that a camera would give it at that size."""
-    shown = photographs()
-    photo = Image.open(shown[number % len(shown)].path).convert("RGB").resize((side, side), Image.Resampling.LANCZOS)
-    grain = np.random.default_rng(number).normal(0, GRAIN, (side, side, 3))
-    pixels = np.clip(np.asarray(photo) + grain, 0, 255).astype(np.uint8)
-    held = io.BytesIO()
-    Image.fromarray(pixels).save(held, "JPEG", quality=90)
-    return held.getvalue()
 
 
 def film_ways(folder: Path, gop: int, seconds: int) -> dict[str, float]:

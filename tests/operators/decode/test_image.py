@@ -23,7 +23,11 @@ from operators.errors import (
     NotAnImageError,
     TruncatedError,
 )
+from operators.fit.image_rq import psnr_db
 from operators.records import ContentFacts
+from operators.resizing import resized
+from pipeline.app.demo_media import Photograph, photographs
+from tests.making.photograph import jpeg_of
 
 PHOTOS = Path(skimage.__file__).parent / "data"
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)
@@ -214,6 +218,16 @@ def test_a_size_gets_the_same_pixels_whatever_is_asked_for_beside_it() -> None:
     assert beside.pixels(300, 300).shape == (706, 706, 3)
     assert beside.pixels(710, 20).shape == (1411, 1411, 3)
     assert len(beside.scales) == 3
+
+
+@pytest.mark.parametrize("photo", photographs(), ids=lambda photo: photo.path.stem)
+@pytest.mark.parametrize("side", [192, 384, 768])
+def test_a_reduced_scale_shows_what_the_whole_would_have(photo: Photograph, side: int) -> None:
+    content = jpeg_of(photo.path, side)
+    size = (64, 64)
+    reduced = decode_image(content, [size]).pixels(*size)
+    assert reduced.shape == (96, 96, 3)
+    assert psnr_db(resized(reduced, *size), resized(whole(decode_image(content)), *size)) > 36
 
 
 def test_without_sizes_a_jpeg_is_decoded_in_full() -> None:
