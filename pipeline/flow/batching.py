@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -9,8 +10,10 @@ from enum import StrEnum
 
 from pipeline.flow.calls import Piece, PieceItem
 
-LONG_SHARE = 2
-"""A batch of what is long is smaller by this, since what is short waits for it."""
+LONG_SHARE = 4
+"""A batch of what is long is smaller by this while short items come, since they wait for it."""
+SHORT_LATELY_S = 10.0
+"""So long after one has come, another is expected."""
 
 Bucket = tuple[bool, int]
 """Whether it holds segments of what is long, and how often the length of its windows doubles."""
@@ -23,6 +26,23 @@ class BatchReason(StrEnum):
     AGED = "aged"
     NOTHING_FOLLOWS = "nothing_follows"
     APART = "apart"
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """What waits to be prepared, or is being: it may add pieces soon.
+
+    Attributes:
+        fresh: items that nobody has begun; they may prove long.
+        begun: further segments of what is long.
+    """
+
+    fresh: bool
+    begun: bool
+
+    def may_add_to(self, bucket: Bucket) -> bool:
+        """Whether waiting for this bucket to fill has a point."""
+        return self.fresh or (self.begun and bucket[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +77,7 @@ class Batcher:
     """One product's pieces, in order; all are of one view, hence of one shape, but for their length.
 
     Segments of what is long wait apart from what is short, and the two take turns: so a short item waits for one batch
-    of the others. A tokenizer that pads a batch to its longest window computes the padding too: for such a one, pieces
+    of the others, and for a small one, if it is not the first in a while. A tokenizer that pads a batch to its longest window computes the padding too: for such a one, pieces
     whose longest windows differ by a factor of two or more wait in buckets of their own.
 
     Args:
@@ -75,6 +95,7 @@ class Batcher:
         self._by_length = by_length
         self._buckets: dict[Bucket, deque[tuple[float, Piece]]] = {}
         self._last_is_long = False
+        self._last_short_s = -math.inf
         self._apart: deque[tuple[Piece, ...]] = deque()
         self.windows = 0
         self.items = 0
@@ -94,7 +115,10 @@ class Batcher:
         """At the end. Returns how many pieces it has become: each reads the block by itself."""
         parts = tuple(_parts(piece, self._kind))
         for part in parts:
-            self._buckets.setdefault(self._kind(part.items[0]), deque()).append((now_s, part))
+            bucket = self._kind(part.items[0])
+            self._buckets.setdefault(bucket, deque()).append((now_s, part))
+            if not bucket[0]:
+                self._last_short_s = now_s
         self.windows += piece.size
         self.items += len(piece.items)
         return len(parts)
@@ -116,25 +140,27 @@ class Batcher:
         """Whether anything waits that is no segment of what is long."""
         return bool(self._apart) or any(not is_long for is_long, _ in self._buckets)
 
-    def peek(self, now_s: float, *, more_follows: bool, short: bool = False) -> Batch | None:
+    def peek(self, now_s: float, upstream: Upstream, *, short: bool = False) -> Batch | None:
         """The next batch, or None while all are still filling. It stays here until it is taken.
 
         Args:
+            upstream: what may still add pieces soon; if nothing does, waiting is pointless.
             short: nothing of what is long.
-            more_follows: whether work upstream may still add pieces soon; if not, waiting is pointless.
         """
         if self._apart:
             return Batch(self._apart[0], BatchReason.APART)
         # Those that have waited longest first, so that a bucket that is always full never keeps the others waiting.
+        lately = now_s - self._last_short_s < SHORT_LATELY_S
+        most_long = -(-self._most_windows // LONG_SHARE) if lately else self._most_windows
         turns = sorted(self._buckets.items(), key=lambda each: (each[0][0] is self._last_is_long, each[1][0][0]))
         for bucket, waiting in turns:
             if short and bucket[0]:
                 continue
-            most = -(-self._most_windows // LONG_SHARE) if bucket[0] else self._most_windows
+            most = most_long if bucket[0] else self._most_windows
             pieces = _first(waiting, most)
             if len(pieces) < len(waiting) or sum(piece.size for piece in pieces) >= most:
                 return Batch(pieces, BatchReason.FULL, bucket)
-            if not more_follows:
+            if not upstream.may_add_to(bucket):
                 return Batch(pieces, BatchReason.NOTHING_FOLLOWS, bucket)
             if now_s - waiting[0][0] >= self._most_wait_s:
                 return Batch(pieces, BatchReason.AGED, bucket)

@@ -203,12 +203,11 @@ class Lane:
         self._judge_letters(now_s)
         if self.draining:
             self._drop_parked()
-        more_follows = len(self.prepare.ready) > 0 or any(isinstance(a, Prepare) for a, _ in self.core.calls.values())
         starved = self._full_valve.closed and not self.works
         self.core.short_waits = self.prepare.ready.fresh > 0 or self.tokenize.holds_short
         return [
             *self.pack.actions(now_s, starved=starved, draining=self.draining and not self.works),
-            *self.tokenize.actions(now_s, more_follows=more_follows),
+            *self.tokenize.actions(now_s, self.prepare.upstream),
             *self.prepare.actions(now_s),
         ]
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from operators.errors import ContentChangedError, FetchFailedError, StoreUnavailableError
 from operators.records import ContentFacts, EmptyReason, Failure, VoidReason
+from pipeline.flow.batching import Upstream
 from pipeline.flow.blame import Blame, halves, judge
 from pipeline.flow.calls import Abandoned, Action, Block, CallFailure, Lease, PieceItem, Prepare, PreparedItem
 from pipeline.flow.core import PREPARE, Core
@@ -48,6 +49,13 @@ class PrepareStage:
         self.ready = LeaseQueue(core.ledger.is_current, rng, self.outages)
         self._begun: Counter[str] = Counter()
         self._abandoned: list[Abandoned] = []
+
+    @property
+    def upstream(self) -> Upstream:
+        """What may give pieces soon."""
+        running = [action.is_long for action, _ in self._core.calls.values() if isinstance(action, Prepare)]
+        ready = self.ready
+        return Upstream(fresh=ready.fresh > 0 or False in running, begun=len(ready) > ready.fresh or True in running)
 
     def actions(self, now_s: float) -> Iterator[Action]:
         """Calls that can be sent now; what was begun goes first."""

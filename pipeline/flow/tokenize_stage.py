@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from operators.records import Failure
-from pipeline.flow.batching import Batch, Batcher
+from pipeline.flow.batching import Batch, Batcher, Upstream
 from pipeline.flow.blame import Blame, halves, judge
 from pipeline.flow.calls import Action, Block, CallFailure, Lease, Piece, PieceItem, Tokenize
 from pipeline.flow.core import Core, release
@@ -73,14 +73,14 @@ class TokenizeStage:
         """Rows of a block for one product."""
         block.readers += self.batchers[product].add(Piece(block, tuple(items)), now_s)
 
-    def actions(self, now_s: float, *, more_follows: bool) -> Iterator[Action]:
+    def actions(self, now_s: float, upstream: Upstream) -> Iterator[Action]:
         """Calls that can be sent now."""
         for product, batcher in self.batchers.items():
             while True:
                 if not len(batcher):
                     self._core.waits[product] = WaitReason.NO_INPUT
                     break
-                batch, worker = self._next(product, batcher, now_s, more_follows=more_follows)
+                batch, worker = self._next(product, batcher, now_s, upstream)
                 if worker is None:
                     self._core.waits[product] = self._core.stage_wait(product)
                     break
@@ -98,17 +98,17 @@ class TokenizeStage:
                     yield self._core.begin(action, self._window_tokens_bytes.get(product, 0) * windows)
 
     def _next(
-        self, product: str, batcher: Batcher, now_s: float, *, more_follows: bool
+        self, product: str, batcher: Batcher, now_s: float, upstream: Upstream
     ) -> tuple[Batch | None, str | None]:
         """The next batch and its worker; where no worker may take what is long now, what is short goes first."""
         pick = self._core.workers.pick
-        batch = batcher.peek(now_s, more_follows=more_follows)
+        batch = batcher.peek(now_s, upstream)
         if batch is None or not batch.is_long:
             return batch, pick(product, near="" if batch is None else batch.node)
         worker = pick(product, self._core.may_tokenize_long, near=batch.node)
         if worker is not None or not batcher.holds_short:
             return batch, worker
-        batch = batcher.peek(now_s, more_follows=more_follows, short=True)
+        batch = batcher.peek(now_s, upstream, short=True)
         return batch, pick(product, near="" if batch is None else batch.node)
 
     @property

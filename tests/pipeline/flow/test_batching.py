@@ -6,8 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from operators.records import MediaReference, Origin, WindowMeta
-from pipeline.flow.batching import Batch, Batcher, BatchReason
+from pipeline.flow.batching import LONG_SHARE, SHORT_LATELY_S, Batch, Batcher, BatchReason, Upstream
 from pipeline.flow.calls import Block, Lease, Piece, PieceItem, RowSpan
+
+ALL_FOLLOWS = Upstream(fresh=True, begun=True)
+NOTHING_FOLLOWS = Upstream(fresh=False, begun=False)
 
 
 def piece(rows: int, tag: int = 0) -> Piece:
@@ -22,16 +25,24 @@ def tags(batch: Batch | None) -> list[int]:
 
 
 def taken(batcher: Batcher, now_s: float, *, more_follows: bool) -> Batch | None:
-    batch = batcher.peek(now_s, more_follows=more_follows)
+    upstream = ALL_FOLLOWS if more_follows else NOTHING_FOLLOWS
+    batch = batcher.peek(now_s, upstream)
     if batch is not None:
-        assert batcher.peek(now_s, more_follows=more_follows) == batch
+        assert batcher.peek(now_s, upstream) == batch
         batcher.take(batch)
     return batch
 
 
 def next_windows(batcher: Batcher) -> int:
-    batch = batcher.peek(0.0, more_follows=False)
+    batch = batcher.peek(0.0, NOTHING_FOLLOWS)
     return 0 if batch is None else batch.windows
+
+
+def long_segment(tag: int) -> Piece:
+    """One window of something that goes on."""
+    segment = piece(1, tag)
+    (item,) = segment.items
+    return Piece(segment.block, (replace(item, total=-1),))
 
 
 def long_piece(*lengths: int) -> Piece:
@@ -153,10 +164,40 @@ def test_no_batch_pads_to_more_than_twice_its_shortest_item_and_nothing_is_lost(
 def test_segments_of_what_is_long_and_what_is_short_take_turns() -> None:
     batcher = Batcher(most_windows=1, most_wait_s=1.0)
     for tag in (1, 2, 3):
-        segment = piece(1, tag)
-        (item,) = segment.items
-        assert batcher.add(Piece(segment.block, (replace(item, total=-1),)), 0.0) == 1
+        assert batcher.add(long_segment(tag), 0.0) == 1
     for tag in (7, 8):
         batcher.add(piece(1, tag), 0.5)
     order = [tags(taken(batcher, 0.5, more_follows=True)) for _ in range(5)]
     assert order == [[1], [7], [2], [8], [3]]
+
+
+def test_batches_of_what_is_long_are_small_while_what_is_short_comes() -> None:
+    batcher = Batcher(most_windows=8, most_wait_s=1.0)
+
+    def windows_of_long(now_s: float) -> int:
+        batch = taken(batcher, now_s, more_follows=False)
+        assert batch is not None
+        assert batch.is_long
+        return batch.windows
+
+    for tag in range(40):
+        batcher.add(long_segment(tag), 0.0)
+    assert windows_of_long(0.0) == 8
+    batcher.add(piece(1, 100), 1.0)
+    assert tags(taken(batcher, 1.0, more_follows=False)) == [100]
+    assert windows_of_long(1.0) == 8 // LONG_SHARE
+    assert windows_of_long(0.9 + SHORT_LATELY_S) == 8 // LONG_SHARE
+    assert windows_of_long(1.1 + SHORT_LATELY_S) == 8
+
+
+def test_what_is_short_does_not_wait_for_more_of_what_is_long() -> None:
+    batcher = Batcher(most_windows=8, most_wait_s=1.0)
+    batcher.add(long_segment(1), 0.0)
+    batcher.add(piece(1, 7), 0.0)
+    batch = batcher.peek(0.0, Upstream(fresh=False, begun=True))
+    assert batch is not None and batch.reason is BatchReason.NOTHING_FOLLOWS
+    assert tags(batch) == [7]
+    batcher.take(batch)
+    assert batcher.peek(0.0, Upstream(fresh=False, begun=True)) is None
+    assert batcher.peek(0.0, Upstream(fresh=True, begun=False)) is None
+    assert tags(batcher.peek(0.0, NOTHING_FOLLOWS)) == [1]

@@ -111,7 +111,7 @@ def test_a_batch_that_never_closes_is_found() -> None:
     watched.admit(Media(segments=((1, 0),)))
     watched.go_on(3.0, lost=lambda action: not isinstance(action, Prepare))
     batcher = watched.shop.lane.tokenize.batchers[ALPHA]
-    batcher.peek = lambda now_s, *, more_follows: None  # type: ignore[method-assign]
+    batcher.peek = lambda now_s, upstream: None  # type: ignore[method-assign]
     watched.admit(Media(segments=((1, 0),)))
     watched.go_on(70.0)
     assert watched.cause() is StallCause.BATCH_OPEN
