@@ -77,8 +77,9 @@ class Batcher:
     """One product's pieces, in order; all are of one view, hence of one shape, but for their length.
 
     Segments of what is long wait apart from what is short, and the two take turns: so a short item waits for one batch
-    of the others, and for a small one, if it is not the first in a while. A tokenizer that pads a batch to its longest window computes the padding too: for such a one, pieces
-    whose longest windows differ by a factor of two or more wait in buckets of their own.
+    of the others, and for a small one, if it is not the first in a while. A tokenizer that pads a batch to its longest
+    window computes the padding too: for such a one, pieces whose longest windows differ by a factor of two or more wait
+    in buckets of their own.
 
     Args:
         most_windows: a batch closes when one more piece would pass this.

@@ -64,6 +64,7 @@ class Core:
         calls: by number, the action on its way and the bytes reserved for what it will give.
         waits: by stage, why its next call has not been sent.
         long: calls of what is long, by worker and kind.
+        fresh: prepare calls of what nobody had begun, by worker.
         short_waits: whether anything short waited when the lane was last asked for actions.
         failures: how items ended of late; holds their letters.
         now_s: the lane's clock when it was last told.
@@ -78,6 +79,7 @@ class Core:
         self.calls: dict[int, tuple[Action, int]] = {}
         self.waits: dict[str, WaitReason] = {}
         self.long: Counter[tuple[str, type[Prepare | Tokenize]]] = Counter()
+        self.fresh: Counter[str] = Counter()
         self.short_waits = False
         self.failures: Failures[Parcel | DirectKey] = Failures(settings.failures)
         self.now_s = 0.0
@@ -93,7 +95,7 @@ class Core:
         self.calls[action.call] = (action, reserved_bytes)
         if isinstance(action, Prepare | Tokenize):
             self.workers.begin(action.worker, action.call)
-            self.long[action.worker, type(action)] += action.is_long
+            self._count(action, 1)
             self._room(action).take(reserved_bytes)
         return action
 
@@ -102,23 +104,33 @@ class Core:
         action, reserved_bytes = self.calls.pop(call)
         if isinstance(action, Prepare | Tokenize):
             self.workers.end(call)
-            self.long[action.worker, type(action)] -= action.is_long
-            if not self.long[action.worker, type(action)]:
-                del self.long[action.worker, type(action)]
+            self._count(action, -1)
             self._room(action).give(reserved_bytes)
         return action
 
+    def _count(self, action: Prepare | Tokenize, by: int) -> None:
+        if action.is_long:
+            self.long[action.worker, type(action)] += by
+        elif isinstance(action, Prepare):
+            self.fresh[action.worker] += by
+
     def may_prepare_long(self, worker: str) -> bool:
-        """Whether a worker may have a call that goes on with what is long: one at a time, and no two while what is
-        short waits.
+        """Whether a worker may have a call that goes on with what is long: one at a time, no two while what is short
+        waits, and none before it has begun with the tokens of what it prepares.
         """
-        return not self.long[worker, Prepare] and not (self.short_waits and self.long[worker, Tokenize])
+        busy = self.long[worker, Prepare] or (self.short_waits and self.long[worker, Tokenize])
+        return not busy and not self.expects_short(worker)
 
     def may_tokenize_long(self, worker: str) -> bool:
         """Likewise. A worker that only tokenizes fills its slots while nothing short waits."""
         if self.workers.serves(worker, PREPARE):
-            return not self.long[worker, Tokenize] and not (self.short_waits and self.long[worker, Prepare])
+            busy = self.long[worker, Tokenize] or (self.short_waits and self.long[worker, Prepare])
+            return not busy and not self.expects_short(worker)
         return not (self.short_waits and self.long[worker, Tokenize])
+
+    def expects_short(self, worker: str) -> bool:
+        """Whether what a worker prepares may be short, and it will tokenize it: a long call now would be between."""
+        return self.fresh[worker] > 0 and self.workers.is_fused(worker)
 
     def _room(self, action: Prepare | Tokenize) -> Credits:
         return self.windows if isinstance(action, Prepare) else self.tokens

@@ -118,6 +118,8 @@ class PrepareStage:
         return self._admits() and not self._tokenize.is_behind
 
     def _may_begin(self, worker: str) -> bool:
+        if self._core.expects_short(worker) and (self.ready.bound(worker) or self.ready.ranges):
+            return False  # what is long waits for these, hence not for the next too
         return self._begun[worker] + self.ready.bound(worker) < MOST_OPEN
 
     def _begun_wait(self) -> WaitReason:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from operators.errors import ContentChangedError
 from operators.records import ContentFacts
 from pipeline.flow.blame import DEATHS_TO_BE_GUILTY, Blame
-from pipeline.flow.calls import CallFailure, Lease, Prepare, PreparedItem
+from pipeline.flow.calls import CallFailure, Lease, Prepare, PreparedItem, Tokenize
 from pipeline.flow.outages import place_of
 from pipeline.flow.prepare_stage import MOST_OPEN, PREPARE
 from pipeline.flow.tokenize_stage import BATCHES_AHEAD
@@ -126,6 +126,30 @@ def test_a_worker_has_one_call_of_what_is_long_and_the_other_slot_is_for_what_is
     assert [False, True] in kinds
     shop.run()
     assert [shop.outcome(ALPHA, offset) for offset in range(6)] == [8, 1, 1, 1, 1, 1]
+    shop.at_rest()
+
+
+@given(st.integers(1, 3))
+def test_what_is_short_is_tokenized_before_its_worker_goes_on_with_what_is_long_and_both_go_on(workers: int) -> None:
+    shop = Shop(TWO_SLOTS)
+    for _ in range(workers):
+        shop.hire()
+    shop.admit(0, Media(segments=((1, 1),) * 40, forks=(20,)))
+    shop.run(until=lambda: any(action.is_long for action in prepares(shop)) or len(shop.lane.prepare.ready) > 0)
+    for offset in range(1, 41):
+        shop.admit(offset, Media())
+    sent: list[bool] = []
+    for _ in range(60):
+        for action in shop.act():
+            if isinstance(action, Prepare | Tokenize):
+                sent.append(action.is_long)
+                before = [one for one in prepares(shop) if one.call < action.call and one.worker == action.worker]
+                assert not action.is_long or all(one.is_long for one in before)
+        shop.answer(min(shop.pending))
+    assert sent.count(True) >= len(sent) / 4
+    assert sent.count(False) >= len(sent) / 4
+    shop.run()
+    assert [shop.outcome(ALPHA, offset) for offset in range(41)] == [40] + [1] * 40
     shop.at_rest()
 
 
