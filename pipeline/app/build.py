@@ -9,13 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from operators.decode import AvLimits, ImageLimits
 from operators.decode.audio import SEGMENT_S as AUDIO_SEGMENT_S
 from operators.decode.video import SEGMENT_BYTES, clip_bytes
 from operators.records import Modality
 from operators.tokenize import registry
 from operators.window import AudioView, ClipView, ImageView, parse_view
 from pipeline.app.storage import options_for, storage_options
-from pipeline.config import Config, LaneConfig, LimitsConfig, modality_of
+from pipeline.config import Config, FetchConfig, LaneConfig, LimitsConfig, modality_of
+from pipeline.fetch import FetchLimits, FetchPolicy
 from pipeline.flow.call_times import Deadlines
 from pipeline.flow.core import LaneSettings
 from pipeline.flow.failures import FailureSettings
@@ -41,7 +43,7 @@ from pipeline.runtime.placement import Placement, PoolPlan, place, place_later, 
 from pipeline.runtime.pool import Pool
 from pipeline.runtime.positions import LanePositions
 from pipeline.runtime.scaler import Scaler
-from pipeline.runtime.worker import WorkerSpec
+from pipeline.runtime.worker import FetchSettings, WorkerSpec
 from pipeline.scale.allocate import Node
 from pipeline.source.base import Positions, Source
 
@@ -188,7 +190,7 @@ def worker_spec(lane: LanePlan, pool: PoolPlan, config: Config, storage: Mapping
         stages=pool.stages,
         views=tuple(dict.fromkeys(lane.views.values())),
         tokenizers={item.product.key: (item.tokenizer, item.options) for item in lane.products},
-        fetch=config.fetch,
+        fetch=fetch_settings(config.fetch),
         storage=storage,
         media_dir=str(config.state.absolute() / "media"),
         on_damage=lane.config.on_damage,
@@ -197,6 +199,23 @@ def worker_spec(lane: LanePlan, pool: PoolPlan, config: Config, storage: Mapping
         memory_bytes=pool.config.memory_bytes or 0,
         precision=pool.config.precision,
         warm_windows=lane.config.limits.tokenize_windows or TOKENIZE_WINDOWS[lane.modality],
+    )
+
+
+def fetch_settings(fetch: FetchConfig) -> FetchSettings:
+    """The config's, as workers take them."""
+    return FetchSettings(
+        policy=FetchPolicy(
+            schemes=frozenset(fetch.schemes),
+            places=tuple(fetch.places),
+            roots=tuple(str(root.absolute()) for root in fetch.roots),
+            allow_private_addresses=fetch.allow_private_addresses,
+        ),
+        limits=FetchLimits(max_object_bytes=fetch.max_object_bytes, retry_budget_s=fetch.retry_s),
+        images=ImageLimits(fetch.max_pixels),
+        media=AvLimits(fetch.max_streams, fetch.max_duration_s, fetch.max_channels, fetch.max_pixels),
+        max_file_bytes=fetch.max_file_bytes,
+        disk_bytes=fetch.disk_bytes,
     )
 
 

@@ -163,6 +163,8 @@ class Pool:
             start_s=round(time.monotonic() - worker.since_s, 2),
             warm_up_s=round(info.warm_up_s, 2),
         )
+        for product, error in info.unsuited.items():
+            _log.warning("no warm-up", worker=worker.name, product=product, error=error)
         return info
 
     def last_words(self, name: str) -> Departure | None:

@@ -10,7 +10,6 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-import structlog
 
 from operators.clips import Clip, clip_batch
 from operators.errors import Disposition, MediatokError
@@ -23,8 +22,6 @@ MOST_S = 10.0
 """A whole batch is tried only where one window shows that it will take no longer."""
 BLANK_TEXT = np.frombuffer(b"A text to warm up with. ", np.uint8)
 
-_log = structlog.get_logger(__name__)
-
 
 @dataclass(frozen=True, slots=True)
 class WarmUp:
@@ -33,22 +30,25 @@ class WarmUp:
     Attributes:
         took_s: both together.
         window_tokens_bytes: tokens of a blank window; None where it does not suit the tokenizer.
+        unsuited: what the tokenizer raised on it; "" where nothing.
     """
 
     took_s: float
     window_tokens_bytes: int | None
+    unsuited: str = ""
 
 
 def warm_up(tokenizer: Tokenizer, windows: int) -> WarmUp:
     """Tokenize blank windows: one, then a batch of `windows`.
 
-    What the tokenizer raises on windows without content is logged and no more: real ones may suit it.
+    What the tokenizer raises on windows without content is told and no more: real ones may suit it.
 
     Raises:
         MediatokError: one that stops the run.
     """
     started_s = time.perf_counter()
     window_bytes: int | None = None
+    unsuited = ""
     try:
         window_bytes = tokenizer.tokenize(blank_windows(tokenizer.spec.view, 1)).size_bytes
         one_s = time.perf_counter() - started_s
@@ -58,8 +58,8 @@ def warm_up(tokenizer: Tokenizer, windows: int) -> WarmUp:
     except Exception as error:
         if isinstance(error, MediatokError) and error.disposition is Disposition.STOP:
             raise
-        _log.warning("no warm-up", view=tokenizer.spec.view, error=f"{type(error).__name__}: {error}")
-    return WarmUp(time.perf_counter() - started_s, window_bytes)
+        unsuited = f"{type(error).__name__}: {error}"
+    return WarmUp(time.perf_counter() - started_s, window_bytes, unsuited)
 
 
 def blank_windows(view_key: str, count: int) -> WindowBatch:

@@ -19,7 +19,6 @@ from operators.errors import Disposition, InvariantError, MediatokError, Tokeniz
 from operators.records import ContentFacts, EmptyReason, Failure, Modality, TokenBatch, VoidReason, WindowBatch
 from operators.tokenize import registry
 from operators.tokenize.base import Precision, Tokenizer
-from pipeline.config import FetchConfig
 from pipeline.fetch import Fetcher, FetchLimits, FetchPolicy, MediaFiles
 from pipeline.flow.calls import Lease, PreparedItem, RowSpan
 from pipeline.flow.prepare_stage import PREPARE
@@ -27,6 +26,23 @@ from pipeline.runtime.contents import Contents, InMemory, OnDisk
 from pipeline.runtime.memory import Departure, MemoryWatch, memory_failure
 from pipeline.runtime.prepare import DecodeSettings, Failed, ItemReport, NotMine, Preparer
 from pipeline.runtime.warming import WarmUp, warm_up
+
+
+@dataclass(frozen=True, slots=True)
+class FetchSettings:
+    """What a worker may fetch and decode, without the config's own classes: those take 0.2 s of each actor's start.
+
+    Attributes:
+        max_file_bytes: of one recording or film.
+        disk_bytes: what recordings and films may take of a node's disk.
+    """
+
+    policy: FetchPolicy = field(default_factory=FetchPolicy)
+    limits: FetchLimits = field(default_factory=FetchLimits)
+    images: ImageLimits = field(default_factory=ImageLimits)
+    media: AvLimits = field(default_factory=AvLimits)
+    max_file_bytes: int = 64 << 30
+    disk_bytes: int = 128 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +67,7 @@ class WorkerSpec:
     stages: tuple[str, ...]
     views: tuple[str, ...]
     tokenizers: Mapping[str, tuple[str, Mapping[str, Any]]]
-    fetch: FetchConfig
+    fetch: FetchSettings
     storage: Mapping[str, Mapping[str, Any]]
     media_dir: str
     on_damage: str
@@ -72,6 +88,7 @@ class WorkerInfo:
         warm_s: from its first line of Python to here.
         warm_up_s: of these, in calls of the tokenizers on blank windows.
         window_tokens_bytes: by product, what tokens of a blank window take.
+        unsuited: by product, what its tokenizer raised on blank windows.
         node, actor: ids that Ray gave its node and itself; "" outside of Ray.
     """
 
@@ -81,6 +98,7 @@ class WorkerInfo:
     warm_s: float
     warm_up_s: float = 0.0
     window_tokens_bytes: Mapping[str, int] = field(default_factory=dict[str, int])
+    unsuited: Mapping[str, str] = field(default_factory=dict[str, str])
     node: str = ""
     actor: str = ""
 
@@ -169,7 +187,8 @@ class StageWorker:
         warm_up_s = sum(each.took_s for each in self._warm_ups.values())
         seen = {key: each.window_tokens_bytes for key, each in self._warm_ups.items()}
         sizes = {key: size for key, size in seen.items() if size is not None}
-        return WorkerInfo(os.getpid(), self._device, visible, self._warm_s, warm_up_s, sizes)
+        unsuited = {key: each.unsuited for key, each in self._warm_ups.items() if each.unsuited}
+        return WorkerInfo(os.getpid(), self._device, visible, self._warm_s, warm_up_s, sizes, unsuited)
 
     def prepare(self, leases: Sequence[Lease]) -> tuple[PrepareAnswer, tuple[WindowBatch | None, ...]]:
         """Fetch, decode and cut; batches in the order of the spec's views (None where nothing was cut)."""
@@ -232,24 +251,14 @@ class StageWorker:
 def make_preparer(spec: WorkerSpec, concurrency: int | None = None) -> Preparer:
     """A lane's fetcher, decoder and views, from its config."""
     fetch = spec.fetch
-    fetcher = Fetcher(
-        FetchLimits(max_object_bytes=fetch.max_object_bytes, retry_budget_s=fetch.retry_s),
-        FetchPolicy(
-            schemes=frozenset(fetch.schemes),
-            places=tuple(fetch.places),
-            roots=tuple(str(root.absolute()) for root in fetch.roots),
-            allow_private_addresses=fetch.allow_private_addresses,
-        ),
-        spec.storage,
-    )
+    fetcher = Fetcher(fetch.limits, fetch.policy, spec.storage)
     contents: Contents = InMemory(fetcher, concurrency)
     if spec.modality in {Modality.AUDIO, Modality.VIDEO}:
         limit_bytes, most_bytes = fetch.disk_bytes, fetch.max_file_bytes
         contents = OnDisk(
             MediaFiles(fetcher, Path(spec.media_dir), limit_bytes=limit_bytes, max_object_bytes=most_bytes)
         )
-    limits = AvLimits(fetch.max_streams, fetch.max_duration_s, fetch.max_channels, fetch.max_pixels)
-    settings = DecodeSettings(ImageLimits(fetch.max_pixels), limits, OnDamage(spec.on_damage), spec.threads)
+    settings = DecodeSettings(fetch.images, fetch.media, OnDamage(spec.on_damage), spec.threads)
     return Preparer(contents, spec.modality, spec.views, settings)
 
 

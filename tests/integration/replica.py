@@ -21,7 +21,7 @@ from typing import Any, cast
 
 from operators.errors import MediatokError
 from operators.tokenize import registry
-from pipeline.app.build import claims_of, lane_settings, packer_spec
+from pipeline.app.build import claims_of, fetch_settings, lane_settings, packer_spec
 from pipeline.config import Config, load_config
 from pipeline.flow.lane import Lane
 from pipeline.flow.prepare_stage import PREPARE
@@ -92,7 +92,7 @@ def worker_spec(lane: LanePlan, config: Config) -> WorkerSpec:
         stages=(PREPARE, *lane.keys),
         views=tuple(dict.fromkeys(lane.views.values())),
         tokenizers={item.product.key: (item.tokenizer, item.options) for item in lane.products},
-        fetch=config.fetch,
+        fetch=fetch_settings(config.fetch),
         storage={},
         media_dir=str(config.state / "media"),
         on_damage=lane.config.on_damage,

@@ -11,10 +11,9 @@ import ray
 import ray.exceptions
 
 from operators.records import Modality, WindowBatch
-from pipeline.config import FetchConfig
 from pipeline.runtime.memory import Leaving
 from pipeline.runtime.pool import Pool
-from pipeline.runtime.worker import WorkerSpec
+from pipeline.runtime.worker import FetchSettings, WorkerSpec
 from pipeline.source.embedded import EmbeddedBroker
 from tests.pipeline.runtime.leaky import HOG
 from tests.pipeline.runtime.running import Ended, Sent, reference, run, send
@@ -73,7 +72,7 @@ def test_a_text_that_takes_too_much_in_one_call_is_found_among_innocents(tmp_pat
 def test_an_actor_that_ends_itself_in_mid_call_leaves_its_words(ray_session: None) -> None:
     tokenizers = {"letters": (LEAKY, {"hog_mb": HOG_MB})}
     spec = WorkerSpec(
-        *("text", Modality.TEXT, ("letters",), ("utf8:4096",), tokenizers, FetchConfig(), {}, "", "refuse", 1, 0.0),
+        *("text", Modality.TEXT, ("letters",), ("utf8:4096",), tokenizers, FetchSettings(), {}, "", "refuse", 1, 0.0),
         memory_bytes=LIMIT_BYTES,
     )
     pool = Pool("texts/tokenize", spec, 0.1)

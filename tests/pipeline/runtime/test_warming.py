@@ -73,7 +73,9 @@ def test_one_window_shows_how_large_its_tokens_are() -> None:
 
 def test_what_blank_windows_do_not_suit_is_ready_all_the_same() -> None:
     told = Told(TokenizeFailedError("silence has no pitch"))
-    assert warm_up(told, 8).window_tokens_bytes is None  # type: ignore[arg-type]
+    warm = warm_up(told, 8)  # type: ignore[arg-type]
+    assert warm.window_tokens_bytes is None
+    assert warm.unsuited == "TokenizeFailedError: silence has no pitch"
     assert told.given == [1]
 
 

@@ -10,13 +10,12 @@ import pytest
 from operators.decode import TextDecoder
 from operators.errors import InvariantError
 from operators.records import Failure, MediaReference, Modality, Origin
-from pipeline.config import FetchConfig
 from pipeline.flow.calls import CallFailure, Lease, Prepare, Tokenize
 from pipeline.flow.core import LaneSettings
 from pipeline.flow.failures import FailureSettings
 from pipeline.flow.lane import Lane
 from pipeline.records import Message
-from pipeline.runtime.worker import StageWorker, WorkerSpec
+from pipeline.runtime.worker import FetchSettings, StageWorker, WorkerSpec
 
 VIEW = "utf8:4096"
 
@@ -26,7 +25,7 @@ def worker() -> StageWorker:
     tokenizers = {"letters": ("tests.pipeline.runtime.pretend:Letters", {})}
     stages = ("prepare", "letters")
     return StageWorker(
-        WorkerSpec("text", Modality.TEXT, stages, (VIEW,), tokenizers, FetchConfig(), {}, "", "refuse", 1, 0.0)
+        WorkerSpec("text", Modality.TEXT, stages, (VIEW,), tokenizers, FetchSettings(), {}, "", "refuse", 1, 0.0)
     )
 
 
@@ -107,7 +106,7 @@ def test_a_worker_over_its_memory_answers_and_begins_no_other_call(monkeypatch: 
         ("prepare", "letters"),
         (VIEW,),
         tokenizers,
-        FetchConfig(),
+        FetchSettings(),
         {},
         "",
         "refuse",

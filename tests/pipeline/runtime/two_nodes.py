@@ -8,15 +8,14 @@ import ray
 from ray.cluster_utils import Cluster
 
 from operators.records import Modality
-from pipeline.config import FetchConfig
 from pipeline.runtime.pool import Pool
-from pipeline.runtime.worker import WorkerSpec
+from pipeline.runtime.worker import FetchSettings, WorkerSpec
 
 
 def pool_of(name: str, *stages: str) -> Pool:
     tokenizers = {"letters": ("tests.pipeline.runtime.pretend:Letters", {})}
     views = ("utf8:4096",)
-    spec = WorkerSpec("text", Modality.TEXT, stages, views, tokenizers, FetchConfig(), {}, "", "refuse", 1, 0.0)
+    spec = WorkerSpec("text", Modality.TEXT, stages, views, tokenizers, FetchSettings(), {}, "", "refuse", 1, 0.0)
     return Pool(name, spec, 1.0)
 
 
