@@ -6,6 +6,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from operators.records import Failure, MediaReference
 from pipeline.flow.calls import Action, Block, Lease, Prepare, Tokenize
@@ -18,6 +19,7 @@ from pipeline.flow.workers import Workers
 from pipeline.records import Letter, Message
 
 PREPARE = "prepare"
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ class Core:
         waits: by stage, why its next call has not been sent.
         long: calls of what is long, by worker and kind.
         fresh: prepare calls of what nobody had begun, by worker.
+        preparing: prepare calls, by whether they go on with what is long.
         short_waits: whether anything short waited when the lane was last asked for actions.
         failures: how items ended of late; holds their letters.
         now_s: the lane's clock when it was last told.
@@ -80,6 +83,7 @@ class Core:
         self.waits: dict[str, WaitReason] = {}
         self.long: Counter[tuple[str, type[Prepare | Tokenize]]] = Counter()
         self.fresh: Counter[str] = Counter()
+        self.preparing: Counter[bool] = Counter()
         self.short_waits = False
         self.failures: Failures[Parcel | DirectKey] = Failures(settings.failures)
         self.now_s = 0.0
@@ -110,9 +114,11 @@ class Core:
 
     def _count(self, action: Prepare | Tokenize, by: int) -> None:
         if action.is_long:
-            self.long[action.worker, type(action)] += by
+            _add(self.long, (action.worker, type(action)), by)
         elif isinstance(action, Prepare):
-            self.fresh[action.worker] += by
+            _add(self.fresh, action.worker, by)
+        if isinstance(action, Prepare):
+            self.preparing[action.is_long] += by
 
     def may_prepare_long(self, worker: str) -> bool:
         """Whether a worker may have a call that goes on with what is long: one at a time, no two while what is short
@@ -171,3 +177,10 @@ def release(block: Block, room: Credits) -> None:
 def placeholder(entry: Entry, item: int) -> MediaReference:
     """Stands for an item that never was a reference (void, malformed) where a delivery needs one."""
     return MediaReference(uri="", origin=replace(entry.message.origin, item=item))
+
+
+def _add(counter: Counter[K], key: K, by: int) -> None:
+    """And forget what is 0: workers come and go."""
+    counter[key] += by
+    if not counter[key]:
+        del counter[key]

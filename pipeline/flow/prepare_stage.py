@@ -53,9 +53,10 @@ class PrepareStage:
     @property
     def upstream(self) -> Upstream:
         """What may give pieces soon."""
-        running = [action.is_long for action, _ in self._core.calls.values() if isinstance(action, Prepare)]
-        ready = self.ready
-        return Upstream(fresh=ready.fresh > 0 or False in running, begun=len(ready) > ready.fresh or True in running)
+        ready, preparing = self.ready, self._core.preparing
+        return Upstream(
+            fresh=ready.fresh > 0 or preparing[False] > 0, begun=len(ready) > ready.fresh or preparing[True] > 0
+        )
 
     def actions(self, now_s: float) -> Iterator[Action]:
         """Calls that can be sent now; what was begun goes first."""

@@ -99,6 +99,10 @@ def _watch(stage: Stage, offer: Offer) -> list[tuple[float, float]]:
 def _growth(samples: Sequence[Memory]) -> dict[str, Growth]:
     return {
         "coordinator": growth([(each.at_s, each.coordinator_bytes) for each in samples]),
+        **{
+            kind: growth([(each.at_s, each.by_kind_bytes[kind]) for each in samples])
+            for kind in sorted(samples[0].by_kind_bytes)
+        },
         "all processes": growth([(each.at_s, each.all_bytes) for each in samples]),
     }
 
@@ -119,6 +123,10 @@ def _charts(
         latency[name.removesuffix("_s")] = [(at, getattr(each, name)) for at, each in judged]
     memory = {
         "coordinator": [(each.at_s - began_s, each.coordinator_bytes / 1e6) for each in samples],
+        **{
+            kind: [(each.at_s - began_s, each.by_kind_bytes[kind] / 1e6) for each in samples]
+            for kind in sorted(samples[0].by_kind_bytes)
+        },
         "all processes": [(each.at_s - began_s, each.all_bytes / 1e6) for each in samples],
     }
     waiting = {"": [(at - began_s, value) for at, value in lags]}

@@ -49,7 +49,7 @@ class Figures:
         drained_s: how long those took then; None: they never were.
         lost: never committed.
         refused, late_s: see `Offer`.
-        memory: of the coordinator, and of all processes.
+        memory: of the coordinator, of other processes by kind, and of all.
     """
 
     latency: Mapping[str, Latency]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,10 @@ MARK = "MEDIATOK_LOAD"
 """A variable that a run and all that it starts have in their environment, with a value of its own."""
 EVERY_S = 2.0
 PAGE_BYTES = 4096
+KINDS = {b"ray::StageActor": "workers", b"ray::PackerActor": "packers"}
+"""How the titles of a run's actors begin."""
+SHARED = "shared memory"
+OTHERS = "Ray's own"
 
 
 @dataclass(frozen=True)
@@ -21,13 +27,18 @@ class Memory:
     Attributes:
         at_s: seconds since 1970.
         coordinator_bytes: resident.
-        all_bytes: of all processes, each page counted once (PSS): they share the object store.
+        by_kind_bytes: of all other processes by what they are, without shared memory; and that, which is the object
+            store, once (PSS).
     """
 
     at_s: float
     coordinator_bytes: int
-    all_bytes: int
-    processes: int
+    by_kind_bytes: Mapping[str, int]
+
+    @property
+    def all_bytes(self) -> int:
+        """Of all processes."""
+        return self.coordinator_bytes + sum(self.by_kind_bytes.values())
 
 
 class MemoryWatch:
@@ -57,8 +68,14 @@ class MemoryWatch:
     def _watch(self) -> None:
         while not self._ended.wait(EVERY_S):
             pids = [path.parent for path in Path("/proc").glob("[0-9]*/environ") if self._mark in _read(path)]
-            sizes = [_pss_bytes(pid) for pid in pids]
-            self.samples.append(Memory(time.time(), _rss_bytes(self._coordinator), sum(sizes), len(sizes)))
+            by_kind = Counter[str]({OTHERS: 0, SHARED: 0} | dict.fromkeys(KINDS.values(), 0))
+            for pid in pids:
+                rollup = _read(pid / "smaps_rollup")
+                shared_bytes = _kilobytes(rollup, b"Pss_Shmem")
+                by_kind[SHARED] += shared_bytes
+                if int(pid.name) != self._coordinator:
+                    by_kind[_kind(_read(pid / "cmdline"))] += _kilobytes(rollup, b"Pss") - shared_bytes
+            self.samples.append(Memory(time.time(), _rss_bytes(self._coordinator), by_kind))
 
 
 def _read(path: Path) -> bytes:
@@ -69,8 +86,13 @@ def _read(path: Path) -> bytes:
         return b""
 
 
-def _pss_bytes(process: Path) -> int:
-    found = re.search(rb"^Pss:\s+(\d+) kB", _read(process / "smaps_rollup"), re.MULTILINE)
+def _kind(title: bytes) -> str:
+    return next((kind for begins, kind in KINDS.items() if title.startswith(begins)), OTHERS)
+
+
+def _kilobytes(rollup: bytes, name: bytes) -> int:
+    """A line of `smaps_rollup`, in bytes; 0 where there is none."""
+    found = re.search(rb"^" + name + rb":\s+(\d+) kB", rollup, re.MULTILINE)
     return int(found[1]) * 1024 if found else 0
 
 
