@@ -73,8 +73,9 @@ class Workers:
         return found is not None and stage in found.stages and not found.retiring
 
     def is_fused(self, worker: str) -> bool:
-        """Whether this worker takes calls of several stages."""
-        return len(self._workers[worker].stages) > 1
+        """Whether this worker is there, and takes calls of several stages."""
+        found = self._workers.get(worker)
+        return found is not None and len(found.stages) > 1
 
     def has_slot(self, worker: str) -> bool:
         """Whether this worker could be sent a call now."""

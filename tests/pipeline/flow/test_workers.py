@@ -61,3 +61,12 @@ def test_a_call_of_a_worker_that_is_gone_ends_without_a_trace_even_if_another_ha
     assert workers.pick("prepare") is None
     workers.end(2)
     assert workers.pick("prepare") == "a"
+
+
+def test_a_worker_of_several_stages_is_fused_while_it_is_there() -> None:
+    workers = Workers(slots=2)
+    workers.add("both", ["prepare", "tok"])
+    workers.add("one", ["prepare"])
+    assert (workers.is_fused("both"), workers.is_fused("one"), workers.is_fused("gone")) == (True, False, False)
+    workers.remove("both")
+    assert not workers.is_fused("both")
