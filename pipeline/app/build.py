@@ -32,6 +32,7 @@ from pipeline.runtime import cluster
 from pipeline.runtime.coordinator import Coordinator
 from pipeline.runtime.desk import LakeDesk
 from pipeline.runtime.driver import LaneDriver
+from pipeline.runtime.hanging import AFTER_S
 from pipeline.runtime.intake import Claims, Intake
 from pipeline.runtime.lane_run import LaneRun
 from pipeline.runtime.node_requests import NodeRequests
@@ -199,6 +200,7 @@ def worker_spec(lane: LanePlan, pool: PoolPlan, config: Config, storage: Mapping
         memory_bytes=pool.config.memory_bytes or 0,
         precision=pool.config.precision,
         warm_windows=lane.config.limits.tokenize_windows or TOKENIZE_WINDOWS[lane.modality],
+        tell_after_s=min(AFTER_S, lane.config.limits.call_deadline_s / 2),
     )
 
 

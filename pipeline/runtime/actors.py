@@ -19,7 +19,7 @@ import ray
 from operators.decode import Cursor
 from operators.records import ContentFacts, WindowBatch
 from pipeline.flow.calls import Lease
-from pipeline.runtime import last_words
+from pipeline.runtime import hanging, last_words
 from pipeline.runtime.allocator import keep_freed_memory
 from pipeline.runtime.worker import StageWorker, WorkerInfo, WorkerSpec
 
@@ -37,7 +37,7 @@ class StageActor:
         # Tokenizers in Rust would take every core of the node otherwise.
         os.environ["RAYON_NUM_THREADS"] = str(spec.threads)
         keep_freed_memory()
-        self._worker = StageWorker(spec, last_words.leave)
+        self._worker = StageWorker(spec, last_words.leave, hanging.tell)
 
     def info(self) -> tuple[WorkerInfo, tuple[str, ...]]:
         """Answers once the worker is warm: where it runs, and the ids of the GPUs that Ray has given it."""

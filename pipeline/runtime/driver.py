@@ -318,9 +318,13 @@ class LaneDriver:
 
     def _give_up(self, late: CallAge) -> None:
         """A call is past its deadline: its actor is killed, and the call fails like any whose actor died."""
-        _log.warning("call given up", who=late.who, stage=late.stage, age_s=round(late.age_s))
-        actor = self._packers.get(late.who) or self._pool_of(late.who).workers[late.who].actor
-        ray.kill(actor, no_restart=True)
+        pool = None if late.who in self._packers else self._pool_of(late.who)
+        seen = None if pool is None else pool.sighting(late.who)
+        if seen is not None:
+            self.times.given_up[late.call] += f"; last seen in {seen.innermost}"
+        told = {} if seen is None else {"stack": "".join(seen.stack)}
+        _log.warning("call given up", who=late.who, stage=late.stage, age_s=round(late.age_s), **told)
+        ray.kill(self._packers[late.who] if pool is None else pool.workers[late.who].actor, no_restart=True)
 
     # --- actors ---
 

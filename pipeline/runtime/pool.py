@@ -13,7 +13,7 @@ import ray
 import structlog
 
 from pipeline.flow.prepare_stage import PREPARE
-from pipeline.runtime import last_words
+from pipeline.runtime import hanging, last_words
 from pipeline.runtime.actors import StageActor
 from pipeline.runtime.memory import Departure
 from pipeline.runtime.nearness import node_for, preferring
@@ -171,6 +171,11 @@ class Pool:
         """What a worker that is dead has said of why it went; None where it said nothing."""
         worker = self.workers.get(name)
         return last_words.take(worker.info.actor) if worker is not None and worker.info is not None else None
+
+    def sighting(self, name: str) -> hanging.Sighting | None:
+        """Where the call of a worker that takes long is."""
+        worker = self.workers.get(name)
+        return hanging.take(worker.info.actor) if worker is not None and worker.info is not None else None
 
     def to_retire(self, count: int) -> list[Worker]:
         """Choose `count` workers to let go: those that have not warmed up first."""

@@ -19,6 +19,7 @@ from pipeline.flow.glance import Around, Glance, glance
 from pipeline.flow.watchdog import Stall, Watchdog
 from pipeline.flow.whereabouts import whereabouts
 from pipeline.observe.status import StallStatus
+from pipeline.runtime.hanging import AFTER_S
 from pipeline.runtime.lane_run import LaneRun
 
 OLDEST_TOLD = 10
@@ -92,7 +93,16 @@ def picture(run: LaneRun, stall: Stall, around: Around, now_s: float) -> dict[st
         "pids": run.driver.pids,
         "oldest": [asdict(found) | {"doing": found.doing.label} for found in oldest],
         "stacks": stacks(),
+        "worker_stacks": worker_stacks(run, seen),
     }
+
+
+def worker_stacks(run: LaneRun, seen: Glance) -> Mapping[str, tuple[str, ...]]:
+    """Of workers whose calls take long, the oldest first, wherever they run."""
+    late = sorted((call for call in seen.calls if call.age_s >= AFTER_S), key=lambda call: -call.age_s)
+    pools = {name: pool for pool in run.driver.pools for name in pool.workers}
+    found = {call.who: pools[call.who].sighting(call.who) for call in late[:OLDEST_TOLD] if call.who in pools}
+    return {who: sighting.stack for who, sighting in found.items() if sighting is not None}
 
 
 def stacks() -> Mapping[str, list[str]]:

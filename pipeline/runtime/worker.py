@@ -6,10 +6,11 @@ the memory of the machine.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from pipeline.fetch import Fetcher, FetchLimits, FetchPolicy, MediaFiles
 from pipeline.flow.calls import Lease, PreparedItem, RowSpan
 from pipeline.flow.prepare_stage import PREPARE
 from pipeline.runtime.contents import Contents, InMemory, OnDisk
+from pipeline.runtime.hanging import AFTER_S, HangWatch, Sighting
 from pipeline.runtime.memory import Departure, MemoryWatch, memory_failure
 from pipeline.runtime.prepare import DecodeSettings, Failed, ItemReport, NotMine, Preparer
 from pipeline.runtime.warming import WarmUp, warm_up
@@ -60,6 +62,7 @@ class WorkerSpec:
         memory_bytes: of its own that it may have; 0: no limit. See `pipeline.runtime.memory`.
         precision: of the tokenizers' encoders.
         warm_windows: of a batch; on a GPU, what tokenizers are warmed up with.
+        tell_after_s: of a call: from then on it says where it is.
     """
 
     lane: str
@@ -76,6 +79,7 @@ class WorkerSpec:
     memory_bytes: int = 0
     precision: Precision = Precision.FLOAT32
     warm_windows: int = 1
+    tell_after_s: float = AFTER_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,12 +156,19 @@ class StageWorker:
 
     Args:
         end: ends the process in mid-call, where its memory has run away.
+        tell: takes where a call is that takes long; see `pipeline.runtime.hanging`.
     """
 
-    def __init__(self, spec: WorkerSpec, end: Callable[[Departure], None] | None = None) -> None:
+    def __init__(
+        self,
+        spec: WorkerSpec,
+        end: Callable[[Departure], None] | None = None,
+        tell: Callable[[Sighting | None], None] | None = None,
+    ) -> None:
         started_s = time.monotonic()
         self._spec = spec
         self._memory = MemoryWatch(spec.memory_bytes, end or _end_process)
+        self._hangs = None if tell is None else HangWatch(tell, spec.tell_after_s)
         self._preparer: Preparer | None = None
         if PREPARE in spec.stages:
             self._preparer = make_preparer(spec)
@@ -183,6 +194,8 @@ class StageWorker:
             ConfigError: its limit is below what it has already.
         """
         self._memory.start()
+        if self._hangs is not None:
+            self._hangs.start()
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         warm_up_s = sum(each.took_s for each in self._warm_ups.values())
         seen = {key: each.window_tokens_bytes for key, each in self._warm_ups.items()}
@@ -194,9 +207,8 @@ class StageWorker:
         """Fetch, decode and cut; batches in the order of the spec's views (None where nothing was cut)."""
         if self._memory.departure is not None:
             return PrepareAnswer(self._not_begun()), (None,) * len(self._spec.views)
-        self._memory.begin()
-        answer, batches = self._prepare(leases)
-        self._memory.finish()
+        with self._watched():
+            answer, batches = self._prepare(leases)
         return replace(answer, report=replace(answer.report, leaving=self._memory.departure)), batches
 
     def forget(self, facts: ContentFacts, cursor: Cursor) -> None:
@@ -210,10 +222,22 @@ class StageWorker:
         """Tokenize rows [start, stop) of each batch, end to end."""
         if self._memory.departure is not None:
             return TokenizeAnswer(self._not_begun()), None
-        self._memory.begin()
-        answer, tokens = self._tokenize(product, rows, batches)
-        self._memory.finish()
+        with self._watched():
+            answer, tokens = self._tokenize(product, rows, batches)
         return replace(answer, report=replace(answer.report, leaving=self._memory.departure)), tokens
+
+    @contextlib.contextmanager
+    def _watched(self) -> Generator[None]:
+        """A call is computed here."""
+        self._memory.begin()
+        if self._hangs is not None:
+            self._hangs.begin()
+        try:
+            yield
+        finally:
+            if self._hangs is not None:
+                self._hangs.finish()
+            self._memory.finish()
 
     def _not_begun(self) -> CallReport:
         return CallReport(0.0, leaving=self._memory.departure, begun=False)

@@ -38,6 +38,7 @@ def test_what_hangs_becomes_a_letter_that_says_so(ended: Ended) -> None:
     assert set(letters) == {HANGS}
     assert letters[HANGS].failure.code == "worker.killed"
     assert "no answer for" in letters[HANGS].failure.message
+    assert "last seen in pretend.py:" in letters[HANGS].failure.message
 
 
 def test_everything_else_has_its_rows(ended: Ended) -> None:

@@ -18,6 +18,7 @@ from pipeline.flow.prepare_stage import PREPARE
 from pipeline.flow.watchdog import StallCause
 from pipeline.observe.status import StallStatus
 from pipeline.records import Message
+from pipeline.runtime.hanging import Sighting
 from pipeline.runtime.stalls import StallWatch, stacks
 
 
@@ -67,6 +68,15 @@ def test_what_led_there_is_written_down(stuck: Stuck, tmp_path: Path) -> None:
     assert dump["credits"]["windows"]["used_bytes"] == LaneSettings().lease_bytes
     assert dump["pids"] == {"image/workers/1": 4711}
     assert any("test_what_led_there_is_written_down" in "".join(stack) for stack in dump["stacks"].values())
+
+
+def test_where_a_worker_hangs_stands_there_too(stuck: Stuck, tmp_path: Path) -> None:
+    said = {"image/workers/1": Sighting(1.0, ("in demux",)), "image/workers/2": None}
+    workers = {name: SimpleNamespace(name=name, state="ready") for name in said}
+    stuck.run.driver.pools.append(SimpleNamespace(name="image/workers", workers=workers, sighting=said.get))
+    stuck.looked(StallWatch(tmp_path), 700)
+    dump = json.loads((tmp_path / "stall-image.json").read_text())
+    assert dump["worker_stacks"] == {"image/workers/1": ["in demux"]}
 
 
 def test_when_something_finishes_the_stall_is_over(stuck: Stuck, tmp_path: Path) -> None:
