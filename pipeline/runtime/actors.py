@@ -1,8 +1,5 @@
 """The workers' Ray actor: a thin shell around `StageWorker`. Values travel as top-level returns, never nested.
 
-`max_restarts=0, max_task_retries=0`: an actor that dies stays dead. The pool replaces it and the lane tries its work
-again under new attempt ids, since only the lane knows what is still wanted.
-
 Records that come by the thousand are pickled before Ray sees them: its own pickler asks Python code about each one.
 """
 
@@ -20,13 +17,12 @@ from operators.decode import Cursor
 from operators.records import ContentFacts, WindowBatch
 from pipeline.flow.calls import Lease
 from pipeline.runtime import hanging, last_words
+from pipeline.runtime.actor_options import ACTOR_OPTIONS
 from pipeline.runtime.allocator import keep_freed_memory
 from pipeline.runtime.worker import StageWorker, WorkerInfo, WorkerSpec
 
-NEVER_BY_RAY: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0}
 
-
-@ray.remote(**NEVER_BY_RAY)
+@ray.remote(**ACTOR_OPTIONS)
 class StageActor:
     """A lane's worker: prepare, tokenize, or both."""
 

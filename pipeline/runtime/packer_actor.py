@@ -24,6 +24,7 @@ from pipeline.lake.files import upload_shard
 from pipeline.lake.history import last_hint
 from pipeline.lake.open_store import open_store
 from pipeline.records import Delivery, PackReport, SourcePartition
+from pipeline.runtime.actor_options import ACTOR_OPTIONS
 from pipeline.runtime.packer import PackedProduct, Packer
 from pipeline.runtime.reporting import ReportingPacker
 
@@ -69,7 +70,7 @@ def _make(spec: PackerSpec) -> Packer:
     )
 
 
-@ray.remote(max_restarts=0, max_task_retries=0)  # as `StageActor`
+@ray.remote(**ACTOR_OPTIONS)
 class PackerActor:
     """A lane's packer: assembles whole messages on its node's disk and uploads shards."""
 
