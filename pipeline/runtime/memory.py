@@ -64,6 +64,7 @@ class MemoryWatch:
         self._end = end
         self._own = own or own_bytes
         self._fresh_bytes = 0
+        self._unused = True
         self._began_bytes: int | None = None
         self._departure: Departure | None = None
 
@@ -90,8 +91,12 @@ class MemoryWatch:
 
     def begin(self) -> None:
         """A call begins."""
-        if self._limit_bytes:
-            self._began_bytes = self._own()
+        if not self._limit_bytes:
+            return
+        self._began_bytes = self._own()
+        if self._unused:
+            # Threads that began since then are no call's doing: the first one is judged as a fresh worker's.
+            self._unused, self._fresh_bytes = False, self._began_bytes
 
     def finish(self) -> None:
         """The call has been computed; see `departure`."""

@@ -60,10 +60,21 @@ def test_a_call_that_would_take_a_fresh_worker_over_too_is_suspect() -> None:
     assert looked(process) is Leaving.MEMORY_IN_CALL
 
 
+def test_threads_that_began_after_its_start_excuse_no_call() -> None:
+    process = Process()
+    process.watch.start()
+    process.mb = 302
+    process.watch.begin()
+    process.mb = int(MARGIN * 1000) + 1
+    assert looked(process) is Leaving.MEMORY_IN_CALL
+
+
 def test_a_call_that_met_what_others_had_left_behind_is_not() -> None:
     process = Process()
     process.watch.start()
+    process.watch.begin()
     process.mb = 990
+    process.watch.finish()
     process.watch.begin()
     process.mb = int(MARGIN * 1000) + 1
     assert looked(process) is Leaving.MEMORY
