@@ -14,6 +14,8 @@ import numpy.typing as npt
 from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom edges, in pixels."""
 
 
 class Fit(StrEnum):
@@ -23,20 +25,26 @@ class Fit(StrEnum):
     STRETCH = "stretch"
 
 
-def resized(pixels: Pixels, height: int, width: int, fit: Fit = Fit.COVER) -> Pixels:
-    """`[h, w, 3]` -> `[height, width, 3]`.
+def resized(pixels: Pixels, height: int, width: int, fit: Fit = Fit.COVER, part: Box | None = None) -> Pixels:
+    """`[h, w, 3]` -> `[height, width, 3]`; of these pixels only `part` is the picture.
 
     `cover`: scaled, keeping its proportions, until it covers the frame; what hangs over on two sides is cut off evenly.
     `stretch`: scaled to the frame, whatever becomes of its proportions.
     """
-    if pixels.shape[:2] == (height, width):
+    whole = (0.0, 0.0, float(pixels.shape[1]), float(pixels.shape[0]))
+    left, top, right, bottom = part or whole
+    if pixels.shape[:2] == (height, width) and (left, top, right, bottom) == whole:
         return pixels
     image = Image.fromarray(pixels)
-    box = _covered(image.height, image.width, height, width) if fit is Fit.COVER else None
+    box = (left, top, right, bottom)
+    if fit is Fit.COVER:
+        across, down, until_across, until_down = _covered(bottom - top, right - left, height, width)
+        # Adding must not carry the box over the picture's edge either.
+        box = (left + across, top + down, min(right, left + until_across), min(bottom, top + until_down))
     return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC, box=box, reducing_gap=2.0))
 
 
-def _covered(height: int, width: int, to_height: int, to_width: int) -> tuple[float, float, float, float]:
+def _covered(height: float, width: float, to_height: int, to_width: int) -> tuple[float, float, float, float]:
     """The part of a picture that will fill the frame: left, top, right, bottom."""
     scale = max(to_height / height, to_width / width)
     # Rounding must not carry the box over the picture's edge.

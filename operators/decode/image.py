@@ -37,6 +37,7 @@ from operators.errors import (
     TruncatedError,
 )
 from operators.records import ContentFacts
+from operators.resizing import Box
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -71,12 +72,14 @@ class DecodedImage:
         scales: `[h, w, 3]` uint8 each, smallest first: the image as it is, or reduced by 2, 4 or 8 where that is
             still at least half as large again as one of the sizes that were asked for.
         partial: the file ended too early; what is missing is grey or black.
+        orientation: that was undone, 1 to 8 as in EXIF.
     """
 
     width: int
     height: int
     scales: tuple[Pixels, ...]
     partial: bool = False
+    orientation: int = 1
 
     def pixels(self, min_height: int, min_width: int) -> Pixels:
         """`[h, w, 3]`: the smallest scale that is at least half as large again, else the largest there is.
@@ -86,6 +89,18 @@ class DecodedImage:
         """
         size = (min_height, min_width)
         return next((scale for scale in self.scales if _reaches(scale.shape[0], scale.shape[1], size)), self.scales[-1])
+
+    def part(self, pixels: Pixels) -> Box:
+        """What of a scale the image covers: where its sides are no multiple of the reduction, the last row and column
+        stand for less than the others, and taking them for whole would move the picture by up to half a pixel.
+        """
+        height, width = pixels.shape[:2]
+        reduced = {m: (math.ceil(self.height * m / 8), math.ceil(self.width * m / 8)) for m in (8, 4, 2, 1)}
+        eighths = next(m for m, shape in reduced.items() if shape == (height, width))
+        covered_height, covered_width = self.height * eighths / 8, self.width * eighths / 8
+        left = width - covered_width if self.orientation in _MIRRORED else 0.0
+        top = height - covered_height if self.orientation in _UPSIDE_DOWN else 0.0
+        return left, top, left + covered_width, top + covered_height
 
 
 def decode_image(
@@ -143,7 +158,7 @@ def _decoded(content: bytes, sizes: Sequence[tuple[int, int]], most: int, on_dam
             whole, partial = _with_pillow(image, content, on_damage)
             scales = [whole]
     upright = (height, width) if turned else (width, height)
-    return DecodedImage(*upright, tuple(_turned(scale, turn) for scale in scales), partial)
+    return DecodedImage(*upright, tuple(_turned(scale, turn) for scale in scales), partial, turn)
 
 
 def _opened(content: bytes) -> Image.Image:
@@ -235,6 +250,9 @@ def _rgb(image: Image.Image) -> Pixels:
 
 _FIRST_TURNED = 5
 """Orientations from here on swap width and height."""
+_UPSIDE_DOWN = frozenset({3, 4, 7, 8})
+_MIRRORED = frozenset({2, 3, 6, 7})
+"""After that, which turn rows or columns around."""
 
 
 def _orientation(image: Image.Image) -> int:
@@ -254,9 +272,9 @@ def _turned(pixels: Pixels, orientation: int) -> Pixels:
         return pixels
     if orientation >= _FIRST_TURNED:
         pixels = pixels.swapaxes(0, 1)
-    if orientation in {3, 4, 7, 8}:
+    if orientation in _UPSIDE_DOWN:
         pixels = pixels[::-1]
-    if orientation in {2, 3, 6, 7}:
+    if orientation in _MIRRORED:
         pixels = pixels[:, ::-1]
     return np.ascontiguousarray(pixels)
 

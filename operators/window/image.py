@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from operators.records import Modality, WindowBatch, WindowMeta
-from operators.resizing import Fit, resized
+from operators.resizing import Box, Fit, resized
 from operators.window.base import Array
 
 
@@ -36,6 +36,10 @@ class ImageLike(Protocol):
         """`[h, w, 3]`, if it can be at least so large."""
         ...
 
+    def part(self, pixels: npt.NDArray[np.uint8]) -> Box:
+        """What of such pixels the image covers."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class ImageView:
@@ -58,7 +62,8 @@ class ImageView:
     def windows(self, decoded: ImageLike) -> list[tuple[WindowMeta, Array]]:
         """The one window."""
         meta = WindowMeta(0, 1, width=decoded.width, height=decoded.height, partial=decoded.partial)
-        return [(meta, resized(decoded.pixels(self.height, self.width), self.height, self.width, self.fit))]
+        pixels = decoded.pixels(self.height, self.width)
+        return [(meta, resized(pixels, self.height, self.width, self.fit, decoded.part(pixels)))]
 
     def stack(self, arrays: Sequence[Array]) -> WindowBatch:
         """B windows -> `[B, height, width, 3]`."""

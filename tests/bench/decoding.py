@@ -84,9 +84,7 @@ def jpeg_ways(side: int) -> dict[str, Way]:
         "simplejpeg, whole": lambda content: resized(simplejpeg.decode_jpeg(content, "RGB"), WINDOW, WINDOW),
         "PIL, whole": lambda content: resized(_with_pillow(content, None), WINDOW, WINDOW),
         "PIL, draft": lambda content: resized(_with_pillow(content, 2 * WINDOW), WINDOW, WINDOW),
-        "ours": lambda content: resized(
-            decode_image(content, ((WINDOW, WINDOW),)).pixels(WINDOW, WINDOW), WINDOW, WINDOW
-        ),
+        "ours": _ours,
     }
     for eighths in (1, 2, 4):
         if side * eighths >= 8 * WINDOW:
@@ -227,6 +225,12 @@ def _show(console: Console, first: str, title: str, rows: Mapping[Any, Mapping[s
 
 def _said(way: Way) -> str:
     return f"{way.ms:.2f}" if way.db == math.inf else f"{way.ms:.2f} ({way.db:.0f})"
+
+
+def _ours(content: bytes) -> Pixels:
+    decoded = decode_image(content, ((WINDOW, WINDOW),))
+    pixels = decoded.pixels(WINDOW, WINDOW)
+    return resized(pixels, WINDOW, WINDOW, part=decoded.part(pixels))
 
 
 def _scaled(least: int) -> Callable[[bytes], Pixels]:

@@ -25,7 +25,7 @@ from operators.errors import (
 )
 from operators.fit.image_rq import psnr_db
 from operators.records import ContentFacts
-from operators.resizing import resized
+from operators.resizing import Fit, resized
 from pipeline.app.demo_media import Photograph, photographs
 from tests.making.photograph import jpeg_of
 
@@ -221,13 +221,28 @@ def test_a_size_gets_the_same_pixels_whatever_is_asked_for_beside_it() -> None:
 
 
 @pytest.mark.parametrize("photo", photographs(), ids=lambda photo: photo.path.stem)
-@pytest.mark.parametrize("side", [192, 384, 768])
+@pytest.mark.parametrize("side", [192, 193, 384, 385, 768, 769, 772])
 def test_a_reduced_scale_shows_what_the_whole_would_have(photo: Photograph, side: int) -> None:
     content = jpeg_of(photo.path, side)
     size = (64, 64)
-    reduced = decode_image(content, [size]).pixels(*size)
-    assert reduced.shape == (96, 96, 3)
-    assert psnr_db(resized(reduced, *size), resized(whole(decode_image(content)), *size)) > 36
+    decoded = decode_image(content, [size])
+    reduced = decoded.pixels(*size)
+    assert reduced.shape[0] < 100
+    window = resized(reduced, *size, part=decoded.part(reduced))
+    assert psnr_db(window, resized(whole(decode_image(content)), *size)) > 36
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_however_it_was_turned_a_reduced_scale_lies_where_the_whole_does(orientation: int) -> None:
+    photo = Image.open(io.BytesIO(jpeg_of(PHOTOS / "astronaut.png", 801))).crop((0, 0, 801, 769))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encoded(photo, "JPEG", quality=90, exif=exif)
+    decoded = decode_image(content, [(64, 64)])
+    reduced = decoded.pixels(64, 64)
+    assert min(reduced.shape[:2]) == 97
+    window = resized(reduced, 64, 64, Fit.STRETCH, decoded.part(reduced))
+    assert psnr_db(window, resized(whole(decode_image(content)), 64, 64, Fit.STRETCH)) > 36
 
 
 def test_without_sizes_a_jpeg_is_decoded_in_full() -> None:
