@@ -96,7 +96,9 @@ class DecodedImage:
         """
         height, width = pixels.shape[:2]
         reduced = {m: (math.ceil(self.height * m / 8), math.ceil(self.width * m / 8)) for m in (8, 4, 2, 1)}
-        eighths = next(m for m, shape in reduced.items() if shape == (height, width))
+        eighths = next((m for m, shape in reduced.items() if shape == (height, width)), None)
+        if eighths is None:
+            return 0.0, 0.0, float(width), float(height)  # a file whose pixels are not what its header says
         covered_height, covered_width = self.height * eighths / 8, self.width * eighths / 8
         left = width - covered_width if self.orientation in _MIRRORED else 0.0
         top = height - covered_height if self.orientation in _UPSIDE_DOWN else 0.0

@@ -1,6 +1,6 @@
 """Where a call is that takes long: its worker says so by itself meanwhile, since a worker that hangs answers nothing.
 
-The words go to the cluster's key-value store, like `last_words`, and are taken back once the call has ended.
+Its words are taken back once the call has ended.
 """
 
 from __future__ import annotations
@@ -13,16 +13,13 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import ray
-from ray.experimental import internal_kv
+from pipeline.runtime import actor_words
 
-NAMESPACE = b"mediatok-where"
+ABOUT = b"mediatok-where"
 AFTER_S = 20.0
 """Before a lane counts as stuck, and no call of a healthy lane of images or texts lasts as long."""
 LOOK_S = 0.5
-_kv: Any = internal_kv
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +27,9 @@ class Sighting:
     """Where a worker's call was when it was last looked at.
 
     Attributes:
-        at_s: seconds since 1970.
         stack: as `traceback` writes it, outermost frame first.
     """
 
-    at_s: float
     stack: tuple[str, ...]
 
     @property
@@ -85,7 +80,7 @@ class HangWatch:
         frame = sys._current_frames().get(thread)  # pyright: ignore[reportPrivateUsage]  documented so
         if frame is not None:
             self._told_s = now_s
-            self._tell(Sighting(time.time(), tuple(traceback.format_stack(frame))))
+            self._tell(Sighting(tuple(traceback.format_stack(frame))))
 
     def _look_on(self) -> None:
         pause = threading.Event()
@@ -98,12 +93,7 @@ class HangWatch:
 
 def tell(sighting: Sighting | None) -> None:
     """Say where this actor's call is, to whoever asks for it; None: take that back."""
-    actor = (ray.get_runtime_context().get_actor_id() or "").encode()
-    if sighting is None:
-        _kv._internal_kv_del(actor, namespace=NAMESPACE)
-    else:
-        words = json.dumps([sighting.at_s, sighting.stack]).encode()
-        _kv._internal_kv_put(actor, words, overwrite=True, namespace=NAMESPACE)
+    actor_words.say(ABOUT, None if sighting is None else json.dumps(sighting.stack).encode())
 
 
 def take(actor: str) -> Sighting | None:
@@ -112,9 +102,5 @@ def take(actor: str) -> Sighting | None:
     Args:
         actor: its id, in hex.
     """
-    words = _kv._internal_kv_get(actor.encode(), namespace=NAMESPACE)
-    if words is None:
-        return None
-    _kv._internal_kv_del(actor.encode(), namespace=NAMESPACE)
-    at_s, stack = json.loads(words)
-    return Sighting(at_s, tuple(stack))
+    words = actor_words.take(ABOUT, actor)
+    return None if words is None else Sighting(tuple(json.loads(words)))

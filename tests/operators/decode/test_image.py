@@ -245,6 +245,11 @@ def test_however_it_was_turned_a_reduced_scale_lies_where_the_whole_does(orienta
     assert psnr_db(window, resized(whole(decode_image(content)), 64, 64, Fit.STRETCH)) > 36
 
 
+def test_pixels_of_another_size_than_the_header_says_count_as_a_whole() -> None:
+    decoded = DecodedImage(100, 80, (np.zeros((30, 50, 3), np.uint8),))
+    assert decoded.part(decoded.scales[0]) == (0.0, 0.0, 50.0, 30.0)
+
+
 def test_without_sizes_a_jpeg_is_decoded_in_full() -> None:
     assert whole(decode_image((PHOTOS / "retina.jpg").read_bytes())).shape == (1411, 1411, 3)
 

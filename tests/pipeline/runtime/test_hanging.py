@@ -66,12 +66,12 @@ def test_the_innermost_frame_is_said_in_a_few_words() -> None:
         '  File "/a/b.py", line 1, in outer\n    inner()\n',
         '  File "/a/x, y.py", line 12, in demux\n    x()\n',
     )
-    assert Sighting(0.0, (outer, inner)).innermost == "x, y.py:12 in demux"
+    assert Sighting((outer, inner)).innermost == "x, y.py:12 in demux"
 
 
 @pytest.mark.ray
 def test_a_sighting_travels_by_the_cluster_and_is_taken_once(ray_session: None) -> None:
-    sighting = Sighting(1.5, ("a", "b"))
+    sighting = Sighting(("a", "b"))
     tell(sighting)  # this process is no actor: its id is ""
     assert take("") == sighting
     assert take("") is None

@@ -71,7 +71,7 @@ def test_what_led_there_is_written_down(stuck: Stuck, tmp_path: Path) -> None:
 
 
 def test_where_a_worker_hangs_stands_there_too(stuck: Stuck, tmp_path: Path) -> None:
-    said = {"image/workers/1": Sighting(1.0, ("in demux",)), "image/workers/2": None}
+    said = {"image/workers/1": Sighting(("in demux",)), "image/workers/2": None}
     workers = {name: SimpleNamespace(name=name, state="ready") for name in said}
     stuck.run.driver.pools.append(SimpleNamespace(name="image/workers", workers=workers, sighting=said.get))
     stuck.looked(StallWatch(tmp_path), 700)
